@@ -1,0 +1,19 @@
+"""Fixtures all tests share. The machine's threads are left to the kernels; real data is used where it is present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data (``KGREC_DATA``, else ``../shared/data``), or a skip that says what is missing."""
+    folder = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "ml-1m" / "ml-1m.zip").exists():
+        pytest.skip(f"real data not found at {folder} (set KGREC_DATA)")
+    return folder
