@@ -1,0 +1,119 @@
+"""A graph in memory is the collaborative knowledge graph as index tensors: who exists, which edges join them, who has
+which modality, and the context sequence of every item. Models and trainers read this and nothing else of the graph stage.
+
+Numbering: users 0..U-1, items 0..I-1, entities 0..A-1; a *node* is counted users first, then items, then entities
+(N = U + I + A). Relations: 0 is ``interact``, 1..R the knowledge graph's relations by name, and where edges are stored in
+both directions r + R + 1 is the inverse of r.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kgrec.errors import DataError
+
+
+@dataclass(frozen=True)
+class ModalityData:
+    """Features of one modality for the nodes that can have one, items first, then entities."""
+
+    #: shape: (n_items + n_entities, d), float32; rows of nodes without the modality are zero
+    feature: Tensor
+    #: shape: (n_items + n_entities,), bool; False where the modality is missing
+    present: Tensor
+
+    def __post_init__(self) -> None:
+        if self.feature.ndim != 2 or self.present.shape != self.feature.shape[:1]:
+            raise DataError(
+                f"modality features have shape {tuple(self.feature.shape)} and presence {tuple(self.present.shape)}; "
+                "they must be (n, d) and (n,)"
+            )
+
+    def to(self, device: torch.device | str) -> ModalityData:
+        """The same modality on ``device``."""
+        return ModalityData(self.feature.to(device), self.present.to(device))
+
+
+@dataclass(frozen=True)
+class GraphData:
+    """The collaborative knowledge graph. M edges (inverses included), T training interactions."""
+
+    n_users: int
+    n_items: int
+    n_entities: int
+    #: name of every relation id; with inverses 2 (R + 1) names
+    relations: list[str]
+    #: shape: (M,), int64, nodes; edges are sorted by (head, relation, tail) and messages go from tail to head
+    heads: Tensor
+    #: shape: (M,), int64, relation ids
+    rels: Tensor
+    #: shape: (M,), int64, nodes
+    tails: Tensor
+    #: shape: (T,), int64, users of the training interactions, sorted by (user, item)
+    train_users: Tensor
+    #: shape: (T,), int64, items 0..n_items-1
+    train_items: Tensor
+    #: modality name -> features; empty for a graph without features
+    modalities: dict[str, ModalityData] = field(default_factory=dict)
+    #: shape: (n_items, n), int64, nodes; the item itself first, -1 where the sequence is shorter
+    sequences: Tensor | None = None
+    #: shape: (n_items, n), int64; hops from the item, 0 first, -1 where padded
+    hops: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.heads.shape == self.rels.shape == self.tails.shape):
+            raise DataError("heads, rels and tails must have equal length")
+        if self.train_users.shape != self.train_items.shape:
+            raise DataError("train_users and train_items must have equal length")
+        for name, ids, bound in (
+            ("heads", self.heads, self.n_nodes), ("tails", self.tails, self.n_nodes),
+            ("rels", self.rels, len(self.relations)),
+            ("train_users", self.train_users, self.n_users), ("train_items", self.train_items, self.n_items),
+        ):  # fmt: skip
+            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= bound):
+                raise DataError(f"{name} holds {int(ids.min())}..{int(ids.max())}, outside 0..{bound - 1}")
+        for name, modality in self.modalities.items():
+            if len(modality.present) != self.n_items + self.n_entities:
+                raise DataError(
+                    f"modality {name!r} has {len(modality.present)} rows; the graph has {self.n_items} items and "
+                    f"{self.n_entities} entities"
+                )
+        if (self.sequences is None) != (self.hops is None):
+            raise DataError("sequences and hops come together")
+        if self.sequences is not None and self.hops is not None:
+            if self.sequences.shape != self.hops.shape or len(self.sequences) != self.n_items:
+                raise DataError(f"sequences have shape {tuple(self.sequences.shape)}; expected {self.n_items} rows")
+
+    @property
+    def n_nodes(self) -> int:
+        """N: users, items and entities together."""
+        return self.n_users + self.n_items + self.n_entities
+
+    @property
+    def n_relations(self) -> int:
+        """Number of relation ids, inverses included."""
+        return len(self.relations)
+
+    def to(self, device: torch.device | str) -> GraphData:
+        """The same graph with every tensor on ``device``."""
+        moved = {
+            name: value.to(device)
+            for name in ("heads", "rels", "tails", "train_users", "train_items", "sequences", "hops")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **moved, modalities={name: m.to(device) for name, m in self.modalities.items()})
+
+
+def load_graph(folder: Path) -> GraphData:
+    """Read what the graph stage wrote.
+
+    :param folder: holds ``collaborative.dgl``, ``<modality>.dgl``, ``vocab.parquet`` and ``sequences.parquet``
+    :raises DataError: if a file is missing, damaged, or disagrees with another
+    """
+    from kgrec.graphs.build import read_graph  # the DGL side is loaded only when a folder is read
+
+    return read_graph(Path(folder))
