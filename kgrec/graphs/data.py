@@ -1,9 +1,9 @@
 """A graph in memory is the collaborative knowledge graph as index tensors: who exists, which edges join them, who has
-which modality, and the context sequence of every item. Models and trainers read this and nothing else of the graph stage.
+which modality, and the context sequence of every item. Models and trainers read this and no file of the graph stage.
 
 Numbering: users 0..U-1, items 0..I-1, entities 0..A-1; a *node* is counted users first, then items, then entities
-(N = U + I + A). Relations: 0 is ``interact``, 1..R the knowledge graph's relations by name, and where edges are stored in
-both directions r + R + 1 is the inverse of r.
+(N = U + I + A). Relations: 0 is ``interact``, 1..R the knowledge graph's relations by name, and where edges are stored
+in both directions r + R + 1 is the inverse of r.
 """
 
 from __future__ import annotations
@@ -84,9 +84,10 @@ class GraphData:
                 )
         if (self.sequences is None) != (self.hops is None):
             raise DataError("sequences and hops come together")
-        if self.sequences is not None and self.hops is not None:
-            if self.sequences.shape != self.hops.shape or len(self.sequences) != self.n_items:
-                raise DataError(f"sequences have shape {tuple(self.sequences.shape)}; expected {self.n_items} rows")
+        if self.sequences is None or self.hops is None:
+            return
+        if self.sequences.shape != self.hops.shape or len(self.sequences) != self.n_items:
+            raise DataError(f"sequences have shape {tuple(self.sequences.shape)}; expected {self.n_items} rows")
 
     @property
     def n_nodes(self) -> int:
@@ -114,6 +115,43 @@ def load_graph(folder: Path) -> GraphData:
     :param folder: holds ``collaborative.dgl``, ``<modality>.dgl``, ``vocab.parquet`` and ``sequences.parquet``
     :raises DataError: if a file is missing, damaged, or disagrees with another
     """
-    from kgrec.graphs.build import read_graph  # the DGL side is loaded only when a folder is read
+    from kgrec.graphs.dgl_compat import load_graphs  # importing DGL takes seconds; whoever holds a GraphData need not
+    from kgrec.graphs.heterograph import INTERACT, NODE_TYPES, read_edges
+    from kgrec.graphs.sequences import read_sequences
+    from kgrec.graphs.vocab import read_vocabulary
 
-    return read_graph(Path(folder))
+    folder = Path(folder)
+    vocabulary = read_vocabulary(folder / "vocab.parquet")
+    n_users, n_items, n_entities = vocabulary.sizes
+    graph = load_graphs(folder / "collaborative.dgl")[0]
+    found = tuple(graph.num_nodes(kind) for kind in NODE_TYPES if kind in graph.ntypes)
+    if found != vocabulary.sizes:
+        raise DataError(
+            f"has {found} users, items and entities, the vocabulary {vocabulary.sizes}; rerun the graph stage",
+            path=folder / "collaborative.dgl",
+        )
+    heads, rels, tails = read_edges(graph, vocabulary.relations)
+    train = (rels == vocabulary.relations.index(INTERACT)) & (heads < n_users)
+    modalities = {}
+    for path in sorted(folder.glob("*.dgl")):
+        if path.stem != "collaborative":
+            nodes = load_graphs(path)[0].nodes
+            feature, present = (
+                torch.cat([nodes[kind].data[name] for kind in ("item", "entity")]) for name in ("feature", "present")
+            )
+            modalities[path.stem] = ModalityData(feature.float(), present.bool())
+    sequences = read_sequences(folder / "sequences.parquet")
+    return GraphData(
+        n_users=n_users,
+        n_items=n_items,
+        n_entities=n_entities,
+        relations=vocabulary.relations,
+        heads=heads,
+        rels=rels,
+        tails=tails,
+        train_users=heads[train],
+        train_items=tails[train] - n_users,
+        modalities=modalities,
+        sequences=torch.from_numpy(sequences.nodes),
+        hops=torch.from_numpy(sequences.hops).long(),
+    )
