@@ -1,12 +1,15 @@
 """Writing the demo world as the files that real sources publish, so that the demo runs the same readers as real data.
 
-============================  =====================================================================================
-``ratings/ml-demo.zip``       MovieLens-1M's layout: ``ratings.dat``, ``movies.dat``, ``users.dat``, ``README`` (``::``, latin-1)
-``links/ml2fb-demo.txt``      KB4Rec's: ``id<TAB>mid``, CRLF; a few films are missing, two share an entity, one id is unknown
-``kg/freebase-demo.gz``       Freebase's RDF dump (:mod:`kgrec.data.demo.rdf`)
-``posters/posters.zip``       ``<movieId>.jpg``; some missing, damaged or alike
-``texts/``                    ``omdb_metadata.jsonl.gz`` (OMDb records) and ``movies_extrainfos.dat.gz`` (``::``, UTF-8, CRLF)
-============================  =====================================================================================
+===================================  ==================================================================
+``ratings/ml-demo.zip``              MovieLens-1M's layout: ``ratings.dat``, ``movies.dat``, ``users.dat``
+                                     (``::``, latin-1) and a ``README``
+``links/ml2fb-demo.txt``             KB4Rec's ``id<TAB>mid`` with CRLF; a few films are missing, two share
+                                     an entity, one id is unknown
+``kg/freebase-demo.gz``              Freebase's RDF dump, see :mod:`kgrec.data.demo.rdf`
+``posters/posters.zip``              ``<movieId>.jpg``; some missing, damaged or alike
+``texts/omdb_metadata.jsonl.gz``     one OMDb record per film, with a one-sentence plot
+``texts/movies_extrainfos.dat.gz``   full plots (``::``, UTF-8, CRLF)
+===================================  ==================================================================
 
 Equal settings give equal bytes; only JPEG and compression may differ between versions of Pillow and zlib.
 """
@@ -23,7 +26,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from kgrec.data.demo import words
@@ -49,6 +51,7 @@ MOVIES FILE   MovieID::Title (year)::Genres        genres separated by |, latin-
 
 No rights are reserved (CC0 1.0).
 """
+_GENDERS = ("F", "M")
 _AGES = ("1", "18", "25", "35", "45", "50", "56")
 
 
@@ -126,7 +129,8 @@ def _write_ratings(world: World, target: Path) -> None:
         for film in world.films
     )
     users = _text(
-        f"{user.user_id}::{words.pick(random, 'FM')}::{words.pick(random, _AGES)}::{random.randint(21)}::{random.randint(100_000):05d}"
+        f"{user.user_id}::{words.pick(random, _GENDERS)}::{words.pick(random, _AGES)}"
+        f"::{random.randint(21)}::{random.randint(100_000):05d}"
         for user in world.users
     )
     readme = _README.format(
@@ -171,7 +175,7 @@ def _poster(world: World, film: Film) -> bytes:
 def _omdb(world: World, film: Film) -> dict[str, Any]:
     """An OMDb record with the two ids of the catalogue in front; what is unknown is ``N/A``, as OMDb writes it."""
     random = stream(world.settings.seed, "omdb", film.item_id)
-    score = f"{np.round(4 + 5 * random.rand(), 1)}"
+    score = f"{random.randint(40, 91) / 10:.1f}"
     people = world.people
     return {
         "movie_id": film.item_id, "ml_title": words.catalogue_title(film.title, film.year),

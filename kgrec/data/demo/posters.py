@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import RandomState
@@ -30,7 +31,7 @@ Motif = Callable[[Image.Image, Palette, RandomState], None]
 Texture = Callable[[Image.Image, RandomState], Image.Image]
 
 
-#: The picture that stands in where a film has none, kept as bytes so that its hash is the same under any Pillow: a flat grey JPEG.
+#: The picture that stands in where a film has none: a flat grey JPEG, kept as bytes so that no Pillow changes its hash.
 PLACEHOLDER: bytes = (
     base64.b64decode(
         "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19i"
@@ -89,9 +90,8 @@ def ridges(image: Image.Image, palette: Palette, random: RandomState) -> None:
         base, roughness = 210 + layer * 62, 58 - layer * 5
         heights = [_between(random, -1, 1) for _ in range(3)]
         while len(heights) < 97:  # midpoint displacement
-            roughness_here = 2.0 / len(heights)
-            middles = [(a + b) / 2 + _between(random, -1, 1) * roughness_here
-                       for a, b in zip(heights, heights[1:], strict=False)]  # fmt: skip
+            jitter = 2.0 / len(heights)
+            middles = [(a + b) / 2 + _between(random, -1, 1) * jitter for a, b in pairwise(heights)]
             heights = [value for pair in zip(heights, [*middles, 0.0], strict=True) for value in pair][:-1]
         step = _W / (len(heights) - 1)
         outline = [(i * step, base - value * roughness) for i, value in enumerate(heights)]
@@ -129,7 +129,7 @@ def grid(image: Image.Image, palette: Palette, random: RandomState) -> None:
 
 def rays(image: Image.Image, palette: Palette, random: RandomState) -> None:
     """Art deco: a fan of rays behind a stepped tower."""
-    dark, low, high, light, paper = palette
+    dark, low, high, light, _ = palette
     draw = ImageDraw.Draw(image)
     draw.rectangle([0, 0, _W, _H], fill=dark)
     x, y = _between(random, 140, 220), _between(random, 400, 450)
@@ -303,7 +303,7 @@ LOOKS: tuple[Look, ...] = (
 
 
 def draw_poster(look: Look, title: str, random: RandomState) -> Image.Image:
-    """A poster of :data:`WIDTH` x :data:`HEIGHT` RGB pixels in ``look``, with its title and a line that says it is synthetic."""
+    """An RGB poster of :data:`WIDTH` x :data:`HEIGHT` pixels with its title and a line that calls it synthetic."""
     palette = look.palettes[int(random.randint(len(look.palettes)))]
     image = Image.new("RGB", (_W, _H))
     look.motif(image, palette, random)

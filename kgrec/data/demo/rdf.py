@@ -102,7 +102,7 @@ class _Dump:
             if i % 4 == 0:
                 self.text(
                     person.mid, "common.topic.description",
-                    f'{person.name} is an invented {role} from {person.country}, known in the demo world as "{person.name.split()[0]}".'
+                    f'{person.name}, called "{person.name.split()[0]}", is an invented {role} from {person.country}.'
                     "\nNo such person exists.", "en",
                 )  # fmt: skip
         for gender in ("Female", "Male"):

@@ -3,17 +3,19 @@
 Each film has a director and actors, a *look* (how its poster is drawn) and a *theme* (the words of its plot). Each
 user is of one kind, and the kind says which films the user likes:
 
-=============  =====================================================================================
-``people``     films by a few followed directors or with a few followed actors
-``look``       films whose poster has one of two looks
-``words``      films whose plot has one of two themes
-``people_look``  either of the first two: one director and two actors, or one look
-``agreement``  films whose look *and* theme are both liked (three looks, three themes): no single modality suffices
-``crowd``      acclaimed films, whatever they are about
-=============  =====================================================================================
+===============  ===========================================================================
+``people``       films by a few followed directors or with a few followed actors
+``look``         films whose poster has one of two looks
+``words``        films whose plot has one of two themes
+``people_look``  films by one director, with one of two actors, or with one look
+``agreement``    films whose look *and* theme are both among three liked ones: no single
+                 modality suffices
+``crowd``        acclaimed films, whatever they are about
+===============  ===========================================================================
 
-Genres follow the theme only a little. Popularity falls with a power of the rank, and *late* films, which come out
-when most ratings are already given, have few of them: there only people, pictures and words can help.
+Genres follow the theme only a little. Popularity falls with a power of the rank. *Late* films come out when most users
+have already rated, so only the last fifth of users can rate them: such films have few ratings, and there only people,
+pictures and words can help.
 
 Random numbers come from ``numpy.random.RandomState``, whose streams never change between NumPy versions, one stream
 per part of the world (and per film), so that a change of one part leaves the others as they were.
@@ -50,23 +52,27 @@ CERTIFICATES = ("G", "PG", "PG-13", "R")
 _STARS_LIKED = (0.02, 0.04, 0.18, 0.38, 0.38)
 _STARS_OTHER = (0.30, 0.38, 0.20, 0.09, 0.03)
 _FIRST_SECOND = 1_500_000_000  # 14 July 2017, UTC
-_YEARS_SECONDS = 3 * 365 * 86_400
+_JOINING_SECONDS = 2 * 365 * 86_400
+_RATING_SECONDS = 90 * 86_400  # mean time between a user's first and last rating
+#: Share of users who join after the late films, of January 2019, are out.
+_NEWCOMERS = 0.2
+_LATE_YEAR = 2019
 
 
 class TasteMix(Settings):
     """How many users there are of each kind, as weights; they need not sum to one."""
 
-    people: float = Field(0.2, ge=0)
+    people: float = Field(0.24, ge=0)
     """Followers of directors and actors."""
-    look: float = Field(0.2, ge=0)
+    look: float = Field(0.18, ge=0)
     """Users who like the look of posters."""
-    words: float = Field(0.2, ge=0)
+    words: float = Field(0.18, ge=0)
     """Users who like the theme of plots."""
     people_look: float = Field(0.12, ge=0)
     """Users who like people or a look."""
-    agreement: float = Field(0.18, ge=0)
+    agreement: float = Field(0.2, ge=0)
     """Users who like a film only when look and theme are both right."""
-    crowd: float = Field(0.1, ge=0)
+    crowd: float = Field(0.08, ge=0)
     """Users who like what is acclaimed."""
 
     @model_validator(mode="after")
@@ -91,9 +97,9 @@ class DemoSettings(Settings):
     """Share of a user's picks that follow the planted taste; the rest follow popularity alone."""
     popularity: float = Field(0.7, ge=0)
     """Exponent of the power law between a film's rank and how often it is picked."""
-    late: float = Field(0.2, ge=0, le=0.5)
+    late: float = Field(0.3, ge=0, le=0.5)
     """Share of films that come out last and have few ratings."""
-    taste: TasteMix = TasteMix()
+    taste: TasteMix = Field(default_factory=lambda: TasteMix.model_validate({}))
     """The mix of users."""
 
 
@@ -112,8 +118,9 @@ class Person:
 class Film:
     """A film with what is published about it and, in ``look``, ``theme`` and ``acclaimed``, what is latent.
 
-    ``director``, ``actors`` and ``producer`` index :attr:`World.people`; ``characters`` are names, one per actor, empty where
-    the dump has none. ``mid`` is the entity in the dump, ``linked`` whether the link file says so.
+    ``director``, ``actors`` and ``producer`` index :attr:`World.people`; ``characters`` are names, one per actor, empty
+    where the dump has none. ``mid`` is the entity in the dump, ``linked`` whether the link file says so; ``art`` names
+    the random stream of the poster.
     """
 
     item_id: int
@@ -147,7 +154,7 @@ class Film:
 
 @dataclass(frozen=True)
 class User:
-    """A user and the planted taste; ``people`` are followed directors and actors. Sets not used by the kind are empty."""
+    """A user and the planted taste; ``people`` are the followed ones. Sets the kind has no use for are empty."""
 
     user_id: int
     kind: Kind
@@ -240,21 +247,21 @@ def _films(settings: DemoSettings, people: tuple[Person, ...], directors: range,
         while title in titles:
             title = f"{words.film_title(random)} {words.pick(random, ['II', 'III', 'Again'])}"
         titles.add(title)
-        year = 2019 if late[i] else int(random.randint(1961, 2017))
+        year = _LATE_YEAR if late[i] else int(random.randint(1961, 2017))
         cast = random.choice(len(actors), size=int(random.randint(3, 6)), replace=False, p=actor_weight)
         own = random.rand(2) < 0.35  # genres know the theme only a little
         genres = {words.pick(random, theme.genres if o else GENRES) for o in own}
         films.append(
             Film(
                 item_id=int(item_ids[i]), title=title, year=year, genres=tuple(sorted(genres)),
-                released=f"{year}-{random.randint(1, 13):02d}-{random.randint(1, 29):02d}",
+                released=f"{year}-{1 if late[i] else random.randint(1, 13):02d}-{random.randint(1, 29):02d}",
                 director=directors[int(random.choice(len(directors), p=director_weight))],
                 actors=tuple(actors[int(a)] for a in cast), producer=int(random.randint(actors.stop, len(people))),
                 characters=tuple("" if random.rand() < 0.1 else words.person_name(random) for _ in cast),
                 country=words.pick(random, list(COUNTRIES)), certificate=words.pick(random, CERTIFICATES),
                 runtime=int(random.randint(78, 165)), look=int(looks[i]), theme=int(themes[i]),
                 acclaimed=bool(random.rand() < 0.25), late=bool(late[i]), mid=demo_mid("f", i),
-                linked=random.rand() >= 0.03,
+                linked=True,
                 poster="drawn", art=int(item_ids[i]),
                 short_plot=words.short_plot(theme, random), full_plot=words.full_plot(theme, random),
             )
@@ -264,20 +271,9 @@ def _films(settings: DemoSettings, people: tuple[Person, ...], directors: range,
 
 def _blemishes(settings: DemoSettings, films: list[Film]) -> tuple[Film, ...]:
     """What is wrong in published data, at fixed places: the last film is an earlier one under a second id (same
-    entity, same poster), and some films lack a poster, share a placeholder, have a damaged or grey one, or have no
-    plot."""
-    films = list(films)
-    first = films[20]
-    films[-1] = replace(
-        first,
-        item_id=films[-1].item_id,
-        late=True,
-        linked=True,
-        mid=first.mid,
-        characters=first.characters,
-        art=first.art,
-    )
-    films[20] = replace(first, linked=True)
+    entity, same poster), and some films have no link, no poster, a shared placeholder, a damaged or a grey poster, or
+    no plot."""
+    films[-1] = replace(films[20], item_id=films[-1].item_id, late=True)
     random = stream(settings.seed, "blemishes")
     free = [int(i) for i in random.permutation(len(films)) if i not in (20, len(films) - 1)]
 
@@ -286,6 +282,7 @@ def _blemishes(settings: DemoSettings, films: list[Film]) -> tuple[Film, ...]:
             i = free.pop()
             films[i] = replace(films[i], **changes)  # type: ignore[arg-type]
 
+    mark(round(len(films) * 0.03), linked=False)
     mark(round(len(films) * 0.04), poster="missing")
     mark(3, poster="placeholder")
     mark(1, poster="truncated")
@@ -362,28 +359,27 @@ def _ratings(
     sizes = np.clip(np.rint(sizes), 1, max(5, len(films) // 5)).astype(int)
     rows = []
     for u in range(len(users)):
+        joined = float(random.rand())
+        out = popularity * (~late | (joined >= 1 - _NEWCOMERS))
+        weight = _share(out, liked[u]) * settings.focus + _share(out, ~liked[u]) * (1 - settings.focus)
         # a weighted draw without replacement: the smallest of exponential waiting times with rate = weight
-        weight = _share(popularity, liked[u]) * settings.focus + _share(popularity, ~liked[u]) * (1 - settings.focus)
         with np.errstate(divide="ignore"):
             waiting = random.standard_exponential(len(films)) / weight
         size = min(sizes[u], np.count_nonzero(weight))
         seen = np.argsort(waiting, kind="stable")[:size]
-        seen = seen[np.argsort(late[seen], kind="stable")]  # nobody rates a film before it is out
         stars = np.where(liked[u, seen], _stars(random, _STARS_LIKED, size), _stars(random, _STARS_OTHER, size))
-        start = _FIRST_SECOND + int(random.rand() * 0.8 * _YEARS_SECONDS)
-        gaps = np.ceil(random.standard_exponential(size) * 0.15 * _YEARS_SECONDS / size).astype(np.int64)
+        start = _FIRST_SECOND + int(joined * _JOINING_SECONDS)
+        gaps = np.ceil(random.standard_exponential(size) * _RATING_SECONDS / size).astype(np.int64)
         rows.append((np.full(size, u), seen, stars, start + np.cumsum(gaps)))
     user, film, rating, timestamp = (np.concatenate(column).astype(np.int64) for column in zip(*rows, strict=True))
     return user, film, rating, timestamp
 
 
 def _popularity(settings: DemoSettings, films: tuple[Film, ...]) -> NDArray[np.float64]:
-    """How often a film is picked by somebody without taste, up to a factor; late films below all, four films never."""
+    """How often a film is picked by somebody without taste, up to a factor; four films never are."""
     random = stream(settings.seed, "popularity")
     popularity = np.empty(len(films))
     popularity[random.permutation(len(films))] = _power(len(films), settings.popularity)
-    late = np.array([film.late for film in films])
-    popularity[late] = popularity.min() * (0.4 + 0.6 * random.rand(int(late.sum())))
     never = [i for i in range(30, len(films)) if films[i].poster == "drawn" and not films[i].late][:4]
     popularity[never] = 0
     return popularity
