@@ -1,0 +1,67 @@
+"""The neighbourhood of the items in a dump: facts with a linked entity at either end, and the facts behind mediators.
+
+Freebase writes a fact of more than two parties (who plays whom in which film) as a nameless mediator, or CVT, node with one
+edge per party. ``film -starring-> mediator -actor-> person`` becomes ``film -starring..actor-> person``: two dots where the
+mediator was, each half the property's full name (``film.film.starring..film.performance.actor``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from kgrec.kg.sql import count, run_sql
+
+
+def gather_neighbourhood(
+    connection: duckdb.DuckDBPyConnection, hops: int, hub_degree: int, named_share: float | None
+) -> dict[str, Any]:
+    """Fill ``near(s, p, o)``, ``mediators(node)``, ``star(s, p, o)`` and ``expanded(node)`` from the dump's store.
+
+    Reads ``facts``, ``types``, ``labels`` and ``items(node)``.
+
+    :param hub_degree: nodes with more facts than this are not expanded in later hops
+    :param named_share: see ``mediators.sql``; None to treat no node as a mediator
+    """
+    run = connection.execute
+    run("CREATE TABLE expanded AS SELECT DISTINCT node FROM items ORDER BY node")
+    run("CREATE TABLE frontier AS SELECT node FROM expanded ORDER BY node")
+    run("CREATE TABLE all_near(s VARCHAR, p VARCHAR, o VARCHAR)")
+    run("CREATE TABLE all_mediators(node VARCHAR)")
+    run("CREATE TABLE all_star(s VARCHAR, p VARCHAR, o VARCHAR)")
+    hubs = 0
+    for hop in range(hops):
+        if hop:
+            hubs += _next_frontier(connection, hub_degree)
+        run_sql(connection, "near")
+        if named_share is None:
+            run("CREATE OR REPLACE TABLE mediators(node VARCHAR)")
+        else:
+            run_sql(connection, "mediators", named_share=named_share)
+        run_sql(connection, "star")
+        for table in ("near", "mediators", "star"):
+            run(f"INSERT INTO all_{table} SELECT * FROM {table} EXCEPT SELECT * FROM all_{table} ORDER BY ALL")
+    for table in ("near", "mediators", "star"):
+        run(f"DROP TABLE {table}")
+        run(f"ALTER TABLE all_{table} RENAME TO {table}")
+    found = "items WHERE node IN (SELECT s FROM near UNION SELECT o FROM near)"
+    return {
+        "facts_near": count(connection, "near"),
+        "mediators": count(connection, "mediators"),
+        "mediator_facts": count(connection, "star"),
+        "entities_expanded": count(connection, "expanded"),
+        "hubs_not_expanded": hubs,
+        "items_found": count(connection, found),
+    }
+
+
+def _next_frontier(connection: duckdb.DuckDBPyConnection, hub_degree: int) -> int:
+    """Move ``frontier`` to the entities reached and not yet expanded; returns how many were too big to expand."""
+    run_sql(connection, "reached")
+    hubs = count(connection, f"reached WHERE degree > {hub_degree}")
+    connection.execute(
+        "CREATE OR REPLACE TABLE frontier AS SELECT node FROM reached WHERE degree <= ? ORDER BY node", [hub_degree]
+    )
+    connection.execute("INSERT INTO expanded SELECT node FROM frontier ORDER BY node")
+    return hubs
