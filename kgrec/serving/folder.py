@@ -1,7 +1,8 @@
 """A model folder is one trained model as its users meet it: arrays, vocabulary, metrics, card, lineage, nothing else.
 
 It needs no pipeline, no graph library and no pickle to be read. ``config.json`` names the format's version, how scores
-are made (``kind``) and the SHA-256 of every data file, so that a damaged or foreign folder is refused before it answers.
+are made (``kind``) and the SHA-256 of every data file, so that a damaged or foreign folder is refused before it
+answers.
 
 ===================== =================================================================================================
 ``config.json``       format, kind, sizes, the training settings, checksums

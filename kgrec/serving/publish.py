@@ -31,10 +31,15 @@ from kgrec.serving.recommender import SEEN, PublishedModel, load
 if TYPE_CHECKING:
     import torch
 
+    from kgrec.models.base import Recommender
+
 log = get_logger(__name__)
 
 #: users whose scores are compared between the model and the folder, spread evenly over all
 CHECKED_USERS = 64
+
+#: files of an input folder that decide what the model is; reports and learning curves do not
+_HASHED = (".parquet", ".dgl", ".safetensors")
 
 
 class PublishSettings(Settings):
@@ -155,33 +160,25 @@ def publish_model(
     }  # fmt: skip
 
 
-def _load_trained(model: Path, graph: Path) -> Any:
+def _load_trained(model: Path, graph: Path) -> Recommender:
     """The trained recommender, on the CPU, ready to score."""
     from kgrec.graphs.data import load_graph
     from kgrec.models.checkpoint import load_model
 
-    return load_model(model, load_graph(graph)).eval()
+    return load_model(model, load_graph(graph))
 
 
-def _arrays(recommender: Any, name: str) -> tuple[str, dict[str, np.ndarray]]:
+def _arrays(recommender: Recommender, name: str) -> tuple[str, dict[str, np.ndarray]]:
     """Kind of the model and the arrays that make its scores."""
+    if recommender.kind != "vectors":
+        return recommender.kind, {recommender.kind: _finite(getattr(recommender, recommender.kind), name)}
     vectors = recommender.vectors()
-    if vectors is not None:
-        arrays = {part: _finite(tensor, name) for part, tensor in zip(("users", "items"), vectors, strict=True)}
-        return "vectors", arrays
-    for kind in ("item_similarity", "popularity"):
-        tensor = getattr(recommender, kind, None)
-        if tensor is not None:
-            return kind, {kind: _finite(tensor, name)}
-    raise CheckpointError(
-        f"model {name!r} has neither vectors nor a tensor item_similarity or popularity, so it cannot be published; "
-        "publish a model that has"
-    )
+    if vectors is None:
+        raise CheckpointError(f"model {name!r} says it has vectors but gives none, so it cannot be published")
+    return "vectors", {part: _finite(tensor, name) for part, tensor in zip(("users", "items"), vectors, strict=True)}
 
 
 def _finite(tensor: torch.Tensor, name: str) -> np.ndarray:
-    if tensor.is_sparse or str(tensor.layout) != "torch.strided":
-        tensor = tensor.to_dense()
     array = np.ascontiguousarray(tensor.detach().float().cpu().numpy())
     if not np.isfinite(array).all():
         raise CheckpointError(
@@ -190,7 +187,7 @@ def _finite(tensor: torch.Tensor, name: str) -> np.ndarray:
     return array
 
 
-def _compare(published: PublishedModel, recommender: Any) -> float:
+def _compare(published: PublishedModel, recommender: Recommender) -> float:
     """Largest difference between the folder's scores and the model's own, over some users.
 
     :raises CheckpointError: if they are not the same but for rounding
@@ -315,21 +312,17 @@ def _recipe(origins: Mapping[str, Any]) -> tuple[str | None, bool]:
 
 
 def _hashes(inputs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of every input file, and the rows of every table, by ``<input>/<file>``."""
+    """SHA-256 and size of every table, graph and weight file, and the rows of tables, by ``<input>/<file>``."""
     found: dict[str, dict[str, Any]] = {}
     for name, path in inputs.items():
-        files = (
-            [path]
-            if path.is_file()
-            else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        )
+        files = [path] if path.is_file() else [one for kind in _HASHED for one in path.rglob(f"[!.]*{kind}")]
         for file in files:
-            key = f"{name}/{file.name}" if path.is_file() else f"{name}/{file.relative_to(path).as_posix()}"
+            place = file.name if path.is_file() else file.relative_to(path).as_posix()
             entry: dict[str, Any] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
             if file.suffix == ".parquet":
                 entry["rows"] = pq.read_metadata(file).num_rows
-            found[key] = entry
-    return dict(sorted(found.items()))
+            found[f"{name}/{place}"] = entry
+    return found
 
 
 def _coverage(media: Path | None) -> dict[str, float]:

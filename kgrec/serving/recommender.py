@@ -1,8 +1,8 @@
 """A published model answers three questions with NumPy alone: what to recommend, what is similar, and how much.
 
 Scores come from the arrays of the model folder (:mod:`kgrec.serving.folder`): ``user_vector . item_vector``, or a sum
-of item-item weights over the user's training history, or one popularity for all. Ties go to the item that stands first in
-the vocabulary. No torch, no DGL: the first answer comes in well under a second.
+of item-item weights over the user's training history, or one popularity for all. Ties go to the item that stands first
+in the vocabulary. No torch, no DGL: the first answer comes in well under a second.
 
 Shapes: U users, I items, B users of a block, d width of vectors, K list length.
 """
@@ -165,9 +165,7 @@ class PublishedModel:
         rows = np.concatenate([best for best, _ in lists]) if lists else np.zeros(0, np.int64)
         return pa.table(
             {
-                "user_id": pa.array(
-                    [user for user, n in zip(ids, lengths, strict=True) for _ in range(n)], pa.string()
-                ),
+                "user_id": pa.array(owners, pa.string()),
                 "rank": pa.array([rank for n in lengths for rank in range(1, n + 1)], pa.int32()),
                 "item_id": pa.array([self.items[i] for i in rows], pa.string()),
                 "title": pa.array([self.titles[i] for i in rows], pa.string()),
@@ -230,14 +228,9 @@ class PublishedModel:
     def _item(self, item: str) -> int:
         row = self._item_index.get(str(item))
         if row is None:
-            by_title = [
-                i for i, title in zip(self.items, self.titles, strict=True) if str(item).lower() in title.lower()
-            ]
-            hint = (
-                f"ids of items with this in their title: {', '.join(by_title[:5])}"
-                if by_title
-                else _near(str(item), self.items)
-            )
+            pairs = zip(self.items, self.titles, strict=True)
+            named = [f"{one} ({title})" for one, title in pairs if str(item).lower() in title.lower()]
+            hint = f"titles with this in them: {', '.join(named[:5])}" if named else _near(str(item), self.items)
             raise DataError(f"unknown item {str(item)!r}; {hint}")
         return row
 

@@ -1,0 +1,174 @@
+"""The commands. Each reads its arguments, calls one function, shows what came back; heavy imports wait until then."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import kgrec
+from kgrec.cli.errors import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    help="Recommendation over multimodal knowledge graphs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[Path, typer.Option("--model", "-m", help="model folder that publish wrote", show_default=False)]
+Length = Annotated[int, typer.Option("-k", min=1, help="length of the list")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table")]
+ParamsFile = Annotated[Path, typer.Option(help="YAML file with the section of this command")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kgrec {kgrec.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="show where an error comes from")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say the version")
+    ] = False,
+) -> None:
+    """Recommendation over multimodal knowledge graphs."""
+
+
+@app.command()
+def recommend(
+    model: Model,
+    user: Annotated[list[str], typer.Option("--user", "-u", help="user id; may be given again", show_default=False)],
+    k: Length = 10,
+    seen: Annotated[bool, typer.Option("--seen", help="also list what the user already has")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend items to users: titles with scores, best first."""
+    lists = kgrec.load(model).recommend(user, k, exclude_seen=not seen)
+    if as_json:
+        _echo(
+            [{"user_id": one, "items": [asdict(entry) for entry in row]} for one, row in zip(user, lists, strict=True)]
+        )
+        return
+    from kgrec.cli.show import show_list
+
+    for one, row in zip(user, lists, strict=True):
+        show_list(f"user {one}", row)
+
+
+@app.command()
+def similar(
+    model: Model,
+    item: Annotated[str, typer.Option("--item", "-i", help="item id", show_default=False)],
+    k: Length = 10,
+    as_json: AsJson = False,
+) -> None:
+    """List the items most like one item."""
+    published = kgrec.load(model)
+    row = published.similar(item, k)
+    if as_json:
+        _echo({"item_id": item, "title": published.title(item), "items": [asdict(entry) for entry in row]})
+        return
+    from kgrec.cli.show import show_list
+
+    show_list(f"like {published.title(item)}", row)
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="model folder that publish wrote", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in a model folder, and check every file; exit code 1 if one is missing or damaged."""
+    from kgrec.serving.inspect import inspect_model
+
+    facts = inspect_model(folder)
+    if as_json:
+        _echo(facts.as_dict())
+    else:
+        from kgrec.cli.show import show_model
+
+        show_model(facts)
+    if not facts.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has, and what to do about what is missing; exit code 1 if kgrec cannot work."""
+    from kgrec.serving.doctor import diagnose
+
+    findings = diagnose()
+    if as_json:
+        _echo([asdict(one) for one in findings])
+    else:
+        from kgrec.cli.show import show_findings
+
+        show_findings(findings)
+    if any(one.status == "missing" for one in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    graph: Annotated[Path, typer.Option(help="folder of the graph stage", show_default=False)],
+    split: Annotated[Path, typer.Option(help="folder of train, valid and test", show_default=False)],
+    out: Annotated[Path, typer.Option(help="folder to write, one folder per model in it", show_default=False)],
+    state: Annotated[Path, typer.Option(help="where training keeps its state")] = Path(".kgrec/state/train"),
+    params: ParamsFile = Path("params.yaml"),
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="go on from the state, or start over")] = True,
+) -> None:
+    """Train the models of the section `train`; a run that was stopped goes on where it was."""
+    import shutil
+
+    from kgrec.training.run import TrainSettings, train_models
+
+    settings = _section(TrainSettings, params, "train")
+    if not resume:
+        shutil.rmtree(state, ignore_errors=True)
+    _echo(train_models(graph, split, out, settings, state))
+
+
+@app.command()
+def evaluate(
+    models: Annotated[Path, typer.Option(help="folder that train wrote", show_default=False)],
+    graph: Annotated[Path, typer.Option(help="folder of the graph stage", show_default=False)],
+    split: Annotated[Path, typer.Option(help="folder of train, valid and test", show_default=False)],
+    out: Annotated[Path, typer.Option(help="folder to write", show_default=False)],
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Evaluate trained models by full ranking, as the section `evaluate` says."""
+    from kgrec.evaluation.run import EvaluateSettings, evaluate_models
+
+    _echo(evaluate_models(models, graph, split, out, _section(EvaluateSettings, params, "evaluate")))
+
+
+def _section(cls: Any, path: Path, name: str) -> Any:
+    """Settings from the section ``name`` of a YAML file."""
+    import yaml
+
+    from kgrec.config import parse_settings
+    from kgrec.errors import ConfigError
+
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: no such file; give one with --params, or write one with `python -m pipeline use demo`"
+        )
+    try:
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(sections, dict) or not isinstance(sections.get(name) or {}, dict):
+        raise ConfigError(f"{path}: should hold sections of keys and values")
+    return parse_settings(cls, sections.get(name) or {}, place=f"{path}: {name}")
+
+
+def _echo(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
