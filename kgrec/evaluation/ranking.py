@@ -107,8 +107,8 @@ def rank_topk(
         if not torch.isfinite(scores).all():
             user = int(batch[int((~torch.isfinite(scores)).any(1).nonzero()[0])])
             raise TrainingError(
-                f"{type(model).__name__} gives user {user} a score that is not finite; its training diverged: lower the
-                " "learning rate and train it again"
+                f"{type(model).__name__} gives user {user} a score that is not finite; its training "
+                "diverged: lower the learning rate and train it again"
             )
         rows, items = (torch.from_numpy(part).to(device) for part in seen.select(batch))
         scores = scores.index_put((rows, items), scores.new_tensor(-torch.inf))  # not in place: they may be the model's
