@@ -1,0 +1,47 @@
+"""Looking up rows, with a backward pass that adds into the rows looked up instead of sorting them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import torch
+from torch import Tensor
+
+from kgrec.graphs.ops.aggregate import _n
+
+
+@numba.njit(nogil=True, cache=True)
+def _scatter_add(index, g, out):  # type: ignore[no-untyped-def]
+    for row in range(len(index)):
+        for j in range(g.shape[1]):
+            out[index[row], j] += g[row, j]
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.rows = len(x)
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        g = gradients[0].contiguous()
+        out = g.new_zeros(ctx.rows, g.shape[1])
+        if g.device.type == "cpu":
+            _scatter_add(_n(index), _n(g), _n(out))
+        else:
+            out.index_add_(0, index, g)
+        return out, None
+
+
+def gather_rows(x: Tensor, index: Tensor) -> Tensor:
+    """``x[index]``. Repeated rows add up in the gradient, always in the order of ``index`` on the CPU.
+
+    :param x: shape: (N, D)
+    :param index: shape: (B,), int64
+    :return: shape: (B, D)
+    """
+    return _GatherRows.apply(x, index)  # type: ignore[no-any-return, no-untyped-call]

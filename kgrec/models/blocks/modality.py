@@ -1,0 +1,71 @@
+"""A modality projector maps frozen features to the width of the id vectors; nodes without the modality are masked, never
+given a zero vector that could be mistaken for a feature."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kgrec.graphs.data import ModalityData
+
+NodeInput = Literal["add", "replace", "concat"]
+
+
+class ModalityProjector(nn.Module):
+    """p = LeakyReLU(W f + b) for the nodes that have the modality, joined with their id vectors.
+
+    :param width: d, of the id vectors
+    :param join: ``add`` e + p, ``replace`` p in place of e, ``concat`` a linear map of e || p back to d
+    """
+
+    feature: Tensor
+    row: Tensor
+
+    def __init__(self, data: ModalityData, width: int, join: NodeInput, negative_slope: float) -> None:
+        super().__init__()
+        row = data.present.nonzero()[:, 0]
+        #: rows of ``items then entities`` with the modality, and their features; part of the graph, not of the checkpoint
+        self.register_buffer("row", row, persistent=False)
+        self.register_buffer("feature", data.feature[row].float(), persistent=False)
+        self.linear = nn.Linear(data.feature.shape[1], width)
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.join, self.negative_slope = join, negative_slope
+        if join == "concat":
+            self.merge = nn.Linear(2 * width, width)
+            nn.init.xavier_uniform_(self.merge.weight)
+            nn.init.zeros_(self.merge.bias)
+
+    def forward(self, node: Tensor, n_users: int) -> Tensor:
+        """Layer-0 vectors of the modality graph.
+
+        :param node: shape: (N, d), id vectors of users, items, entities
+        :return: shape: (N, d)
+        """
+        p = F.leaky_relu(self.linear(self.feature), self.negative_slope)
+        rows = self.row + n_users
+        if self.join == "add":
+            return _PutRows.apply(node, rows, p, True)  # type: ignore[no-any-return, no-untyped-call]
+        if self.join == "concat":
+            # a copy of the weight, so that this graph outlives optimizer steps (fusion_refresh > 1)
+            p = F.linear(torch.cat([node[rows], p], 1), self.merge.weight.clone(), self.merge.bias)
+        return _PutRows.apply(node, rows, p, False)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _PutRows(torch.autograd.Function):
+    """``node`` with distinct ``rows`` added to or replaced by ``p``."""
+
+    @staticmethod
+    def forward(ctx: Any, node: Tensor, rows: Tensor, p: Tensor, add: bool) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(rows)
+        ctx.add = add
+        return node.index_add(0, rows, p) if add else node.index_copy(0, rows, p)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        g = gradients[0]
+        return (g if ctx.add else g.index_fill(0, rows, 0)), None, g.index_select(0, rows), None

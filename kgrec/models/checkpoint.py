@@ -1,0 +1,107 @@
+"""A trained model on disk is a folder: weights in safetensors, ``config.json`` with the model's name, settings and the sizes
+it was trained for. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import kgrec
+from kgrec.data.io import atomic_file, read_json, write_json
+from kgrec.errors import CheckpointError, DataError
+from kgrec.graphs.data import GraphData
+from kgrec.models.base import Recommender
+from kgrec.models.registry import MODELS, build_model
+
+#: raised when the layout of the folder changes; older folders are refused, not guessed at
+FORMAT_VERSION = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def sizes(data: GraphData) -> dict[str, int]:
+    """What a checkpoint and a graph must agree on."""
+    return {
+        "users": data.n_users, "items": data.n_items, "entities": data.n_entities, "relations": data.n_relations,
+        "edges": len(data.heads),
+    }  # fmt: skip
+
+
+def save_model(model: Recommender, name: str, data: GraphData, folder: Path, training: dict[str, Any] | None = None) -> None:
+    """Write weights and config; the folder is made.
+
+    :param name: the model's name in the registry
+    :param training: how it was trained, kept for the reader in ``config.json``
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with atomic_file(folder / WEIGHTS) as path:
+        save_file(tensors, path, metadata={"format": "pt", "model": name})
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kgrec_version": kgrec.__version__,
+        "model": name,
+        "kind": type(model).kind,
+        "settings": model.settings.model_dump(mode="json"),
+        "sizes": sizes(data),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training": training or {},
+    }
+    write_json(config, folder / CONFIG)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a model folder. :raises CheckpointError: missing, damaged, or of another format version"""
+    path = Path(folder) / CONFIG
+    try:
+        config = read_json(path)
+    except DataError as error:
+        raise CheckpointError(f"{error}; a model folder holds {CONFIG} and {WEIGHTS}: train the model again") from None
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version {version}, this kgrec reads {FORMAT_VERSION}; train the model again, "
+            "or use the kgrec version that wrote it"
+        )
+    if config.get("model") not in MODELS:
+        raise CheckpointError(f"{path}: unknown model {config.get('model')!r}; this kgrec knows {', '.join(sorted(MODELS))}")
+    return config
+
+
+def load_model(folder: Path, data: GraphData) -> Recommender:
+    """Rebuild a model on the graph it was trained on; scores equal those before saving to the bit.
+
+    :raises CheckpointError: the folder is damaged, older, or was trained on a graph of other sizes
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    expected = sizes(data)
+    if config["sizes"] != expected:
+        differing = ", ".join(f"{k} {config['sizes'].get(k)} != {v}" for k, v in expected.items() if config["sizes"].get(k) != v)
+        raise CheckpointError(f"{folder}: trained on another graph ({differing}); run `train` again")
+    model = build_model(config["model"], data, config["settings"], place=str(folder / CONFIG))
+    load_weights(model, folder / WEIGHTS)
+    return model.eval()
+
+
+def load_weights(model: Recommender, path: Path) -> None:
+    """Load a state dict. :raises CheckpointError: missing, truncated, corrupted, or of other tensors"""
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; train the model again") from None
+    except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); restore it or train the model again") from None
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"{path}: holds other weights than the model needs ({first})") from None
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: tensor {key} holds values that are not finite; train the model again")

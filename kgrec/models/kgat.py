@@ -1,0 +1,136 @@
+"""KGAT propagates id vectors over the collaborative knowledge graph with attention from TransR (Wang et al., KDD 2019).
+
+Attention is recomputed once per epoch without gradient and kept as a buffer, so that a reloaded model scores the same.
+Legend: N nodes, M edges, R' relations, d width, k relation width.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from kgrec.config import Settings
+from kgrec.errors import TrainingError
+from kgrec.graphs.data import GraphData
+from kgrec.graphs.ops import Adjacency, KGAttention, gather_rows
+from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
+from kgrec.models.blocks.attentive_gnn import AttentiveGNN, jump_concat
+from kgrec.models.blocks.losses import bpr_loss, embedding_l2
+from kgrec.models.blocks.transr import TransR
+
+
+class KGATSettings(Settings):
+    """Settings of KGAT."""
+
+    embedding_size: int = Field(64, gt=0)
+    """d, width of the id vectors."""
+    relation_size: int = Field(64, gt=0)
+    """k, width of the relation space."""
+    layers: tuple[int, ...] = (64, 32, 16)
+    """Widths d_1..d_L of the graph layers."""
+    message_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of each layer's outputs dropped in training."""
+    negative_slope: float = 0.01
+    """Slope of LeakyReLU below zero: .01 as in the torch ports, .2 in the original."""
+    layer_norm_l2: bool = True
+    """Scale the vectors of layers 1..L to unit length before they are concatenated."""
+    reg_weight: float = Field(1e-5, ge=0)
+    """lambda of the L2 term on the looked-up representations."""
+    kg_reg_weight: float = Field(1e-5, ge=0)
+    """lambda of the L2 term on the projected vectors of a triple."""
+    kg_includes_interactions: bool = True
+    """Train TransR on `interact` triples too, as the original; otherwise their relation stays at its start value."""
+
+
+class KGAT(TwoTowerRecommender):
+    """Knowledge graph attention network."""
+
+    Settings = KGATSettings
+    phases = ("cf", "kg")
+
+    def __init__(self, data: GraphData, settings: KGATSettings) -> None:
+        super().__init__(data, settings)
+        if len(data.heads) == 0:
+            raise TrainingError("the graph has no edges; look at the rows of the graph stage's report")
+        self.n_nodes = data.n_nodes
+        self.adjacency = Adjacency.from_edges(data.heads, data.tails, (data.n_nodes, data.n_nodes))
+        #: users and items, the rows a score needs, are the first nodes
+        self.target = self.adjacency.first_rows(data.n_users + data.n_items)
+        self.kg_attention = KGAttention(self.adjacency, data.rels)
+        d = settings.embedding_size
+        #: shape: (N, d)
+        self.node = nn.Parameter(torch.empty(data.n_nodes, d))
+        nn.init.xavier_uniform_(self.node)
+        self.transr = TransR(data.n_relations, d, settings.relation_size)
+        self.streams = self.stream_names(settings)
+        self.gnn = nn.ModuleDict(
+            {s: AttentiveGNN((d, *settings.layers), settings.message_dropout, settings.negative_slope) for s in self.streams}
+        )
+        for stream in self.streams:
+            #: shape: (M,), sums to 1 over the edges of a head once refreshed
+            self.register_buffer(f"attention_{stream}", torch.zeros(len(data.heads)))
+
+    @staticmethod
+    def stream_names(settings: Settings) -> list[str]:
+        """One graph encoder runs per stream; KGAT has one, on the id vectors."""
+        return ["id"]
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Layer-0 node vectors per stream. shape of each: (N, d)"""
+        return {"id": self.node}
+
+    def encode(self) -> Tensor:
+        """Representations of users and items: all layers of all streams side by side. shape: (U + I, D)"""
+        rows = self.n_users + self.n_items
+        return torch.cat([jump_concat([x[:rows] for x in layers], self.settings.layer_norm_l2) for layers in self._layers()], 1)
+
+    def _layers(self) -> list[list[Tensor]]:
+        return [
+            self.gnn[stream](
+                x, getattr(self, f"attention_{stream}"), self.adjacency, self.target,
+                seed=self.step_seed + 0xD1342543DE82EF95 * number,
+            )
+            for number, (stream, x) in enumerate(self.inputs().items())
+        ]  # fmt: skip
+
+    def cf_loss(self, batch: CFBatch) -> dict[str, Tensor]:
+        """BPR on inner products of the representations, and their L2 term."""
+        items = self.n_users + torch.cat([batch.positives, batch.negatives])
+        rows = torch.cat([batch.users, items])
+        z = torch.cat(
+            [
+                jump_concat([gather_rows(x, rows) for x in layers], self.settings.layer_norm_l2)
+                for layers in self._layers()
+            ],
+            1,
+        )
+        user, positive, negative = z.split(len(batch.users))
+        terms = {"bpr": bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))}
+        if self.settings.reg_weight:
+            terms["l2"] = self.settings.reg_weight * embedding_l2(user, positive, negative)
+        return terms
+
+    def kg_loss(self, batch: KGBatch) -> dict[str, Tensor]:
+        """TransR on the id vectors."""
+        return {"transr": self.transr.loss(self.node, batch, self.settings.kg_reg_weight)}
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Recompute the attention weights of every stream from its layer-0 vectors, in evaluation mode."""
+        training = self.training
+        self.eval()
+        for stream, x in self.inputs().items():
+            attention = self.kg_attention(x, self.transr.relation, self.transr.matrix)
+            getattr(self, f"attention_{stream}").copy_(attention)
+        self.train(training)
+
+    def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
+        """Move the adjacency along with the parameters."""
+        super()._apply(fn, recurse)
+        device = self.node.device
+        if self.adjacency.indptr.device != device:
+            rels = self.kg_attention.rels.to(device)
+            self.adjacency, self.target = self.adjacency.to(device), self.target.to(device)
+            self.kg_attention = KGAttention(self.adjacency, rels)
+        return self
