@@ -6,13 +6,15 @@ import re
 
 FREEBASE = "http://rdf.freebase.com/ns/"
 
-_MID = re.compile(r"<?(?:https?://(?:[\w-]+\.)*freebase\.com/|fb:)?/?(?:(?:ns|entity|rdf)[/.])?/?([mg])[./]([0-9a-z_]+)>?")
+_MID = re.compile(
+    r"<?(?:https?://(?:[\w-]+\.)*freebase\.com/|fb:)?/?(?:(?:ns|entity|rdf)[/.])?/?([mg])[./]([0-9a-z_]+)>?"
+)
 
 
 def normalise_entity(text: str) -> str:
-    """One spelling per entity: ``m.x``, ``/m/x``, ``/entity/m.x``, ``fb:m.x`` and Freebase URIs become ``m.x`` (``g.x`` alike).
+    """One spelling per entity: ``m.x``, ``/m/x``, ``/entity/m.x``, ``fb:m.x`` and Freebase URIs become ``m.x``.
 
-    Any other id, such as a DBpedia URI, is returned as given, without surrounding blanks and angle brackets.
+    Newer ids, ``g.x``, likewise. Any other id, such as a DBpedia URI, is returned as given, without surrounding blanks and angle brackets.
     """
     text = text.strip()
     match = _MID.fullmatch(text)

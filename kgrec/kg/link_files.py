@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 from kgrec.errors import DataError
 from kgrec.kg.ids import normalise_entity
 
-FORMATS = "KB4Rec (item<TAB>m.x), RecBole .link, KGAT item_list.txt or i2kg_map.txt, CSV or Parquet with item_id,entity_id"
+FORMATS = (
+    "KB4Rec (item<TAB>m.x), RecBole .link, KGAT item_list.txt or i2kg_map.txt, CSV or Parquet with item_id,entity_id"
+)
 
 
 class Link(NamedTuple):
@@ -45,7 +47,9 @@ class Link(NamedTuple):
 def link_files(folder: Path) -> list[Path]:
     """The files of ``folder`` that may hold links, sorted by path. :raises DataError: if there is none"""
     hidden = (".md",)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix not in hidden)
+    files = sorted(
+        p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix not in hidden
+    )
     if not files:
         raise DataError(f"holds no link file; put one there, in one of these layouts: {FORMATS}", path=folder)
     return files
@@ -88,16 +92,19 @@ def _text(path: Path, first: str, method: str) -> Iterator[Link]:
     names = ["item_id", "entity_id"] if method == "kb4rec" else [name.split(":")[0] for name in first.split(delimiter)]
     synonyms = {"org_id": "item_id", "pid": "item_id", "freebase_id": "entity_id", "entity": "entity_id"}
     names = [synonyms.get(name, name) for name in names] if method == "kgat" else names
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     with open(path, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, quoting=quoting)
+        reader = csv.reader(
+            stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+        )
         try:
             for fields in reader:
                 line = reader.line_num
                 if not fields or (line == 1 and method != "kb4rec"):
                     continue
                 if len(fields) != len(names):
-                    raise DataError(f"has {len(fields)} fields, expected {len(names)} ({', '.join(names)})", path=path, line=line)
+                    raise DataError(
+                        f"has {len(fields)} fields, expected {len(names)} ({', '.join(names)})", path=path, line=line
+                    )
                 row = dict(zip(names, fields, strict=True))
                 link = _link(row, method, path, line)
                 if link:

@@ -1,8 +1,8 @@
 """Linking decides which entity of the knowledge graph an item is: one entity per item and one item per entity.
 
-The candidates come from link files (``link_files``). They are accepted greedily in this order: higher score, earlier file
-(by path), earlier line. A candidate whose item or entity is already taken loses; winner and loser go to ``audit.json``
-with their titles. The same fact stated twice is not a conflict.
+The candidates come from link files (``link_files``). They are accepted greedily in this order: higher score, earlier
+file (by path), earlier line. A candidate whose item or entity is already taken loses; winner and loser go to
+``audit.json`` with their titles. The same link stated twice is no conflict.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LinkSettings(Settings):
     """Layout of the link files; ``auto`` looks at each file's first line."""
 
     conflicts: Literal["first", "error"] = "first"
-    """``first`` keeps the higher score, then the earlier file, then the earlier line; ``error`` refuses any conflict."""
+    """``first`` keeps the higher score, then the earlier file, then the earlier line; ``error`` refuses conflicts."""
 
     unknown_items: Literal["count", "error"] = "count"
     """A link whose item is not in the catalogue: counted (KB4Rec spans all of MovieLens-20M) or an error."""

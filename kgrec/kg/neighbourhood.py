@@ -1,8 +1,8 @@
 """The neighbourhood of the items in a dump: facts with a linked entity at either end, and the facts behind mediators.
 
-Freebase writes a fact of more than two parties (who plays whom in which film) as a nameless mediator, or CVT, node with one
-edge per party. ``film -starring-> mediator -actor-> person`` becomes ``film -starring..actor-> person``: two dots where the
-mediator was, each half the property's full name (``film.film.starring..film.performance.actor``).
+Freebase writes a fact of more than two parties (who plays whom in which film) as a nameless mediator, or CVT, node with
+one edge per party. ``film -starring-> mediator -actor-> person`` becomes one relation with two dots where the mediator
+was: ``film.film.starring..film.performance.actor``.
 """
 
 from __future__ import annotations

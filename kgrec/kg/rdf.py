@@ -1,9 +1,9 @@
-"""An RDF dump is a gzip file of lines ``<subject>\\t<predicate>\\t<object>\\t.``; it is read once, into a compact Parquet store.
+"""An RDF dump is a gzip file of lines ``<subject>\\t<predicate>\\t<object>\\t.``, read once, into a compact Parquet store.
 
 The store has three tables, all strings: ``facts(s, p, o)`` between resources, ``types(s, o)``, and
-``labels(s, kind, o)`` with names and descriptions as literals the way the dump writes them (``"Alien"@en``). Freebase URIs
-lose their namespace (``m.0dyb1``, ``film.film.genre``); other URIs lose their angle brackets. All other literals (dates, keys,
-numbers) are dropped and counted. Memory is bounded by a few blocks of 32 MB whatever the size of the dump.
+``labels(s, kind, o)`` with names and descriptions as literals the way the dump writes them (``"Alien"@en``). Freebase
+URIs lose their namespace (``m.0dyb1``, ``film.film.genre``); other URIs lose their angle brackets. All other literals
+(dates, keys, numbers) are dropped and counted. Memory is bounded by a few blocks of 32 MB whatever the size of the dump.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from isal import igzip_threaded, isal_zlib
+from isal import igzip_lib, igzip_threaded
 
 from kgrec.errors import DataError
 from kgrec.kg.ids import FREEBASE
@@ -84,7 +84,9 @@ def scan_dump(path: Path, store: Store, deny: Sequence[str], max_malformed: floa
             table, malformed, lines = _parse(block)
             counts["lines"] += lines
             counts["malformed"] += len(malformed)
-            first_malformed += [[offset + line, why] for line, why in malformed[: _FIRST_MALFORMED - len(first_malformed)]]
+            first_malformed += [
+                [offset + line, why] for line, why in malformed[: _FIRST_MALFORMED - len(first_malformed)]
+            ]
             _store_block(table, store, deny, denied, counts)
             bar.advance(position / 1e6 - done)
             done = position / 1e6
@@ -132,12 +134,14 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes, int]]:
                     chunk = rest + chunk
                     cut = chunk.rfind(b"\n") + 1
                     if not cut and len(chunk) >= 2 * BLOCK:
-                        raise DataError("has a line of more than 64 MB; is this an RDF dump?", path=path, line=lines + 1)
+                        raise DataError(
+                            "has a line of more than 64 MB; is this an RDF dump?", path=path, line=lines + 1
+                        )
                     block, rest = chunk[:cut], chunk[cut:]
                     if block:
                         yield lines, block, raw.tell()
                         lines += block.count(b"\n")
-        except (EOFError, isal_zlib.error, OSError) as error:
+        except (EOFError, OSError, igzip_lib.IsalError) as error:
             raise DataError(
                 f"is truncated or damaged after {lines:,} lines ({error}); fetch it again", path=path
             ) from None
@@ -226,7 +230,9 @@ def _store_block(
     for index, name in enumerate(predicate.dictionary.to_pylist()):
         if name not in denied:
             denied[name] = any(fnmatchcase(name, pattern) for pattern in deny)
-        kinds[index] = 1 if name in NAMES else 2 if name in DESCRIPTIONS else 3 if name in TYPES else 4 if denied[name] else 0
+        kinds[index] = (
+            1 if name in NAMES else 2 if name in DESCRIPTIONS else 3 if name in TYPES else 4 if denied[name] else 0
+        )
     kind = kinds[predicate.indices.to_numpy()] if len(predicate) else np.empty(0, dtype=np.int8)
     literal = pc.starts_with(table["o"], '"').combine_chunks().to_numpy(zero_copy_only=False).astype(bool)
     for code, label in ((1, "name"), (2, "description")):

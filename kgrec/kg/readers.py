@@ -1,9 +1,9 @@
-"""Readers of ready-made graphs: RecBole ``.kg`` files, KGAT's ``kg_final`` with its maps, and metadata columns of items."""
+"""Ready-made graphs: RecBole ``.kg`` files, KGAT's ``kg_final`` with its maps, and metadata columns of items."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,7 +22,7 @@ Triple = tuple[str, str, str]
 
 
 def read_recbole_kg(path: Path) -> Iterator[Triple]:
-    """Triples of a RecBole ``.kg`` file (header ``head_id:token<TAB>relation_id:token<TAB>tail_id:token``), ids normalised.
+    """Triples of a RecBole ``.kg`` file, ids normalised. Header: ``head_id:token<TAB>relation_id:token<TAB>tail_id:token``.
 
     :raises DataError: if the header or a line does not fit
     """
@@ -94,7 +94,7 @@ class KgatFolder:
         raise DataError(f"needs {' or '.join(names)} beside it to name its numbers", path=self.path)
 
     def _map(self, files: tuple[str, ...], relation: bool = False) -> Iterator[tuple[list[str], str]]:
-        """``([number, …], id)`` per line; KGAT's lists hold ``org_id remap_id``, e_map and r_map begin with the number."""
+        """``([number, …], id)`` per line: KGAT's lists hold ``org_id remap_id``; e_map, r_map begin with the number."""
         path = self._find(files)
         for number, fields in _rows(path):
             if number == 1:
@@ -119,7 +119,7 @@ class KgatFolder:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """``(1-based line, fields)``; tab-separated where the first line has tabs, else by blanks. Empty lines are skipped."""
+    """``(1-based line, fields)``, split at tabs where the first line has any, else at blanks; without empty lines."""
     with open(path, encoding="utf-8-sig") as stream:
         tabs = None
         for number, line in enumerate(stream, start=1):
@@ -129,7 +129,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield number, fields
 
 
-def metadata_triples(items: pa.Table, columns: list[str], nodes: Mapping[str, str]) -> Iterator[Triple]:
+def metadata_triples(items: pa.Table, columns: Sequence[str], nodes: Mapping[str, str]) -> Iterator[Triple]:
     """``(item, metadata.<column>, <prefix>:<value>)`` for each value of the list columns of items.parquet."""
     identifiers = items["item_id"].to_pylist()
     for column in columns:

@@ -1,13 +1,14 @@
-"""What is known of relations beforehand: which say nothing about taste, and which state the same fact from the other end."""
+"""Relations known beforehand: those that say nothing about taste, and pairs that state one fact from both ends."""
 
 from __future__ import annotations
 
 #: left out by default: bookkeeping of the knowledge base, keys and pages, and a shop's own shelves and likenesses
 DENIED = (
-    "type.*", "key.*", "http://rdf.freebase.com/key/*", "http://www.w3.org/*", "freebase.*", "dataworld.*", "user.*", "pipeline.*",
-    "base.schemastaging.*", "common.topic.*", "common.webpage.*", "common.notable_for.*", "common.document.*", "common.image.*",
-    "common.licensed_object.*", "common.resource.*", "common.phone_number.*", "media_common.cataloged_instance.*",
-    "media_common.netflix_*", "film.film.netflix_*", "*similar*",
+    "type.*", "key.*", "http://rdf.freebase.com/key/*", "http://www.w3.org/*",
+    "freebase.*", "dataworld.*", "user.*", "pipeline.*", "base.schemastaging.*",
+    "common.topic.*", "common.webpage.*", "common.notable_for.*", "common.document.*", "common.image.*",
+    "common.licensed_object.*", "common.resource.*", "common.phone_number.*",
+    "media_common.cataloged_instance.*", "media_common.netflix_*", "film.film.netflix_*", "*similar*",
 )  # fmt: skip
 
 #: Freebase's own pairs of a property and its reverse, for the domains people recommend in

@@ -1,7 +1,7 @@
 """Title agreement is the share of linked items whose title looks like the name of their entity.
 
-Two catalogues that both number their items 1, 2, 3 … share ids without sharing items: RecBole's ML-100K link file carries
-MovieLens-20M ids, and 3 of its 1,598 links name the right film. Counting ids cannot see that; comparing names can.
+Two catalogues that both number their items 1, 2, 3 … share ids without sharing items: RecBole's ML-100K link file
+carries MovieLens-20M ids, and 3 of its 1,598 links name the right film. Counting ids cannot see that; names can.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 def title_words(title: str) -> frozenset[str]:
     """Words of a title without accents, case, articles, and what stands in brackets (years, other titles)."""
-    plain = unicodedata.normalize("NFKD", title.replace("_", " ")).encode("ascii", "ignore").decode().lower().replace("'", "")
+    plain = (
+        unicodedata.normalize("NFKD", title.replace("_", " "))
+        .encode("ascii", "ignore")
+        .decode()
+        .lower()
+        .replace("'", "")
+    )
     words = _WORD.findall(_BRACKETS.sub(" ", plain)) or _WORD.findall(plain)
     return frozenset(word for word in words if word not in _ARTICLES) or frozenset(words)
 

@@ -6,14 +6,23 @@ from importlib import resources
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 
-def run_sql(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Any) -> duckdb.DuckDBPyConnection:
-    """Run ``<name>.sql`` of this folder with ``$parameters``."""
-    text = resources.files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    return connection.execute(text, parameters or None)
+def run_sql(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Any) -> None:
+    """Run the statement of ``<name>.sql`` in this folder with ``$parameters``."""
+    connection.execute(_text(name), parameters or None)
 
 
-def count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    """The one number ``SELECT count(*) FROM <query>`` gives."""
-    return int(connection.execute(f"SELECT count(*) FROM {query}").fetchall()[0][0])
+def query_sql(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
+    """Rows of the query in ``<name>.sql``."""
+    return connection.sql(_text(name)).to_arrow_table()
+
+
+def count(connection: duckdb.DuckDBPyConnection, source: str) -> int:
+    """Rows of a table, with or without a WHERE clause behind its name."""
+    return int(connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
+
+
+def _text(name: str) -> str:
+    return resources.files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
