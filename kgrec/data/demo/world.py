@@ -361,7 +361,7 @@ def _ratings(
     for u in range(len(users)):
         joined = float(random.rand())
         out = popularity * (~late | (joined >= 1 - _NEWCOMERS))
-        weight = _share(out, liked[u]) * settings.focus + _share(out, ~liked[u]) * (1 - settings.focus)
+        weight = settings.focus * _share(out * liked[u]) + (1 - settings.focus) * _share(out)
         # a weighted draw without replacement: the smallest of exponential waiting times with rate = weight
         with np.errstate(divide="ignore"):
             waiting = random.standard_exponential(len(films)) / weight
@@ -391,9 +391,8 @@ def _power(n: int, exponent: float) -> NDArray[np.float64]:
     return weight / weight.sum()
 
 
-def _share(weight: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    inside = np.where(where, weight, 0.0)
-    return inside / inside.sum() if inside.sum() > 0 else inside
+def _share(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    return weight / total if (total := weight.sum()) > 0 else weight
 
 
 def _stars(random: RandomState, chances: tuple[float, ...], size: int) -> NDArray[np.int64]:
