@@ -58,7 +58,7 @@ def evaluate_models(models: Path, graph: Path, split: Path, out: Path, settings:
     folders = _model_folders(models, settings)
     data = load_graph(graph)
     vocabulary = read_vocabulary(graph / "vocab.parquet")
-    parts = {name: _read_part(split / f"{name}.parquet", vocabulary) for name in ("train", "valid", "test")}
+    parts = {name: read_pairs(split / f"{name}.parquet", vocabulary) for name in ("train", "valid", "test")}
     _check_same_train(parts["train"], data, split, graph)
     train, valid, test = (_user_items(parts[name], data) for name in ("train", "valid", "test"))
     if not len(test.items):
@@ -128,7 +128,7 @@ def _model_folders(models: Path, settings: EvaluateSettings) -> dict[str, Path]:
     return folders
 
 
-def _read_part(path: Path, vocabulary: Vocabulary) -> np.ndarray:
+def read_pairs(path: Path, vocabulary: Vocabulary) -> np.ndarray:
     """Users and items of a part of the split. shape: (2, P), int64"""
     table = read_parquet(path, INTERACTIONS)
     return np.stack([vocabulary.encode_users(table["user_id"]), vocabulary.encode_items(table["item_id"])])

@@ -31,7 +31,9 @@ def sizes(data: GraphData) -> dict[str, int]:
     }  # fmt: skip
 
 
-def save_model(model: Recommender, name: str, data: GraphData, folder: Path, training: dict[str, Any] | None = None) -> None:
+def save_model(
+    model: Recommender, name: str, data: GraphData, folder: Path, training: dict[str, Any] | None = None
+) -> None:
     """Write weights and config; the folder is made.
 
     :param name: the model's name in the registry
@@ -69,7 +71,9 @@ def read_config(folder: Path) -> dict[str, Any]:
             "or use the kgrec version that wrote it"
         )
     if config.get("model") not in MODELS:
-        raise CheckpointError(f"{path}: unknown model {config.get('model')!r}; this kgrec knows {', '.join(sorted(MODELS))}")
+        raise CheckpointError(
+            f"{path}: unknown model {config.get('model')!r}; this kgrec knows {', '.join(sorted(MODELS))}"
+        )
     return config
 
 
@@ -82,7 +86,9 @@ def load_model(folder: Path, data: GraphData) -> Recommender:
     config = read_config(folder)
     expected = sizes(data)
     if config["sizes"] != expected:
-        differing = ", ".join(f"{k} {config['sizes'].get(k)} != {v}" for k, v in expected.items() if config["sizes"].get(k) != v)
+        differing = ", ".join(
+            f"{k} {config['sizes'].get(k)} != {v}" for k, v in expected.items() if config["sizes"].get(k) != v
+        )
         raise CheckpointError(f"{folder}: trained on another graph ({differing}); run `train` again")
     model = build_model(config["model"], data, config["settings"], place=str(folder / CONFIG))
     load_weights(model, folder / WEIGHTS)

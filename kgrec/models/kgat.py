@@ -65,7 +65,10 @@ class KGAT(TwoTowerRecommender):
         self.transr = TransR(data.n_relations, d, settings.relation_size)
         self.streams = self.stream_names(settings)
         self.gnn = nn.ModuleDict(
-            {s: AttentiveGNN((d, *settings.layers), settings.message_dropout, settings.negative_slope) for s in self.streams}
+            {
+                s: AttentiveGNN((d, *settings.layers), settings.message_dropout, settings.negative_slope)
+                for s in self.streams
+            }
         )
         for stream in self.streams:
             #: shape: (M,), sums to 1 over the edges of a head once refreshed
@@ -83,7 +86,9 @@ class KGAT(TwoTowerRecommender):
     def encode(self) -> Tensor:
         """Representations of users and items: all layers of all streams side by side. shape: (U + I, D)"""
         rows = self.n_users + self.n_items
-        return torch.cat([jump_concat([x[:rows] for x in layers], self.settings.layer_norm_l2) for layers in self._layers()], 1)
+        return torch.cat(
+            [jump_concat([x[:rows] for x in layers], self.settings.layer_norm_l2) for layers in self._layers()], 1
+        )
 
     def _layers(self) -> list[list[Tensor]]:
         return [

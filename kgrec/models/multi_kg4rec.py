@@ -81,7 +81,10 @@ class MultiKG4Rec(KGAT):
         super().__init__(data, settings)
         d = settings.embedding_size
         self.projector = nn.ModuleDict(
-            {m: ModalityProjector(data.modalities[m], d, settings.node_input, settings.negative_slope) for m in settings.modalities}
+            {
+                m: ModalityProjector(data.modalities[m], d, settings.node_input, settings.negative_slope)
+                for m in settings.modalities
+            }
         )
         self.fuses = settings.fusion and bool(settings.modalities)
         if self.fuses:
@@ -102,7 +105,10 @@ class MultiKG4Rec(KGAT):
             if settings.hop_embedding:
                 #: shape: (hops 0..3, d) per stream
                 self.hop_vector = nn.ParameterDict(
-                    {m: nn.init.normal_(nn.Parameter(torch.empty(int(data.hops.max()) + 1, d)), std=0.02) for m in settings.modalities}
+                    {
+                        m: nn.init.normal_(nn.Parameter(torch.empty(int(data.hops.max()) + 1, d)), std=0.02)
+                        for m in settings.modalities
+                    }
                 )
         #: fused vectors of the current k steps: with their graph, and as leaves that collect the gradient
         self._fused: dict[str, Tensor] = {}
@@ -171,4 +177,6 @@ class MultiKG4Rec(KGAT):
         """TransR on the id vectors, or on each modality's layer-0 vectors."""
         if self.settings.transr == "shared":
             return super().kg_loss(batch)
-        return {f"transr_{m}": self.transr.loss(x, batch, self.settings.kg_reg_weight) for m, x in self.features().items()}
+        return {
+            f"transr_{m}": self.transr.loss(x, batch, self.settings.kg_reg_weight) for m, x in self.features().items()
+        }

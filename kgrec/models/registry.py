@@ -34,7 +34,9 @@ def model_class(name: str) -> type[Recommender]:
     return MODELS[name]
 
 
-def build_model(name: str, data: GraphData, settings: Mapping[str, Any] | None = None, *, place: str = "") -> Recommender:
+def build_model(
+    name: str, data: GraphData, settings: Mapping[str, Any] | None = None, *, place: str = ""
+) -> Recommender:
     """A fresh model for ``data``.
 
     :param settings: keys of the model's settings class

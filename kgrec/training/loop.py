@@ -157,7 +157,13 @@ class Trainer:
         log.info("finished epoch", **{k: round(v, 5) for k, v in row.items()})
         if self.on_epoch:
             self.on_epoch(row)
-        progress.epoch, progress.phase, progress.step, progress.sums, progress.seconds = progress.epoch + 1, 0, 0, {}, 0.0
+        progress.epoch, progress.phase, progress.step, progress.sums, progress.seconds = (
+            progress.epoch + 1,
+            0,
+            0,
+            {},
+            0.0,
+        )
 
     def _save_best(self) -> None:
         from safetensors.torch import save_file

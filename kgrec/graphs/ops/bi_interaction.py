@@ -79,7 +79,16 @@ def _combine_backward(h, n, g_total, g_product, g_h, g_n):  # type: ignore[no-un
 class _BiInteraction(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, h: Tensor, n: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, slope: float, p: float, seed: int
+        ctx: Any,
+        h: Tensor,
+        n: Tensor,
+        w1: Tensor,
+        b1: Tensor,
+        w2: Tensor,
+        b2: Tensor,
+        slope: float,
+        p: float,
+        seed: int,
     ) -> Tensor:
         h, n = h.contiguous(), n.contiguous()
         total, product = torch.empty_like(h), torch.empty_like(h)
@@ -128,5 +137,7 @@ def bi_interaction(
     """
     if h.device.type == "cpu":
         return _BiInteraction.apply(h, n, w1, b1, w2, b2, negative_slope, dropout, seed)  # type: ignore[no-any-return, no-untyped-call]
-    total = F.leaky_relu(F.linear(h + n, w1, b1), negative_slope) + F.leaky_relu(F.linear(h * n, w2, b2), negative_slope)
+    total = F.leaky_relu(F.linear(h + n, w1, b1), negative_slope) + F.leaky_relu(
+        F.linear(h * n, w2, b2), negative_slope
+    )
     return F.dropout(total, dropout) if dropout else total

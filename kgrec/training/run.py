@@ -1,0 +1,234 @@
+"""The train stage fits every model of a recipe on the same graph and split, each to its early stop on validation."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from kgrec.config import Settings, parse_settings
+from kgrec.data.io import atomic_file, atomic_folder, sha256_file
+from kgrec.errors import ConfigError, DataError, TrainingError
+from kgrec.evaluation.protocol import EvaluateSettings, evaluate
+from kgrec.evaluation.ranking import UserItems
+from kgrec.evaluation.run import read_pairs
+from kgrec.graphs.data import GraphData, load_graph
+from kgrec.graphs.vocab import read_vocabulary
+from kgrec.models.base import Recommender
+from kgrec.models.checkpoint import save_model
+from kgrec.models.registry import MODELS, build_model, model_class
+from kgrec.progress import get_logger
+from kgrec.training.loop import LoopSettings, Trainer
+from kgrec.training.state import derive_seed, state_key
+
+log = get_logger(__name__)
+
+OnEpoch = Callable[[dict[str, Any]], None]
+
+
+class ModelEntry(Settings):
+    """One model of the recipe."""
+
+    model: str | None = None
+    """Name in the registry; null: the entry's own name."""
+    settings: dict[str, Any] = {}
+    """Keys of the model's settings class."""
+    training: dict[str, Any] = {}
+    """Keys of the loop's settings that differ for this model."""
+
+
+class TrainSettings(LoopSettings):
+    """What is trained, on what, and how."""
+
+    models: dict[str, ModelEntry] = Field(min_length=1)
+    """Entry name -> model. Variants of one model are entries of their own."""
+    device: str = "auto"
+    """``auto``: CUDA if there is one, else CPU."""
+    seed: int = 42
+    """Of weights, order, negatives, dropout."""
+
+
+def train_models(
+    graph: Path, split: Path, out: Path, settings: TrainSettings, state: Path, on_epoch: OnEpoch | None = None
+) -> dict[str, Any]:
+    """Train every entry of ``settings.models``.
+
+    Writes ``out/<entry>/``: ``model.safetensors``, ``config.json``, ``history.csv`` (a row per epoch). What ``state`` holds of
+    an entry is continued, whether it was killed or had finished; the result is the same to the bit.
+
+    :param graph: folder of the graph stage
+    :param split: folder of the split stage; its validation part chooses the epoch
+    :param state: folder of resumable training states, kept outside ``out``
+    :param on_epoch: called with each finished epoch's row, the entry's name under ``model``
+    :return: per entry: best epoch, validation metrics, parameters, seconds
+    :raises ConfigError: an unknown model, key or device
+    :raises TrainingError: no training interactions, a graph without edges, a loss that is not finite
+    :raises CheckpointError: a training state is damaged
+    """
+    loops = {name: _loop(name, entry, settings) for name, entry in settings.models.items()}
+    device = find_device(settings.device)
+    keep_memory()
+    data = load_graph(graph)
+    vocabulary = read_vocabulary(graph / "vocab.parquet")
+    pairs = read_pairs(split / "valid.parquet", vocabulary)
+    train = UserItems.from_pairs(data.train_users, data.train_items, data.n_users)
+    valid = UserItems.from_pairs(pairs[0], pairs[1], data.n_users)
+    if not len(data.train_users):
+        raise TrainingError(f"{split / 'train.parquet'}: there are no training interactions")
+    if not len(valid.items):
+        raise DataError(
+            "has no interactions to choose the epoch by; give the split a validation share",
+            path=split / "valid.parquet",
+        )
+    inputs = {path.name: sha256_file(path) for path in sorted(graph.glob("*")) if path.suffix in (".dgl", ".parquet")}
+    inputs["valid.parquet"] = sha256_file(split / "valid.parquet")
+    moved = data.to(device)
+    summary: dict[str, Any] = {}
+    with atomic_folder(out) as temporary:
+        for name, entry in settings.models.items():
+            summary[name] = _train_one(
+                name,
+                entry,
+                loops[name],
+                settings.seed,
+                device,
+                moved,
+                data,
+                train,
+                valid,
+                inputs,
+                temporary / name,
+                state,
+                on_epoch,
+            )
+    return summary
+
+
+def _loop(name: str, entry: ModelEntry, settings: TrainSettings) -> LoopSettings:
+    """The loop's settings of an entry; also refuses unknown models and keys before anything is computed."""
+    cls = model_class(entry.model or name) if (entry.model or name) in MODELS else None
+    if cls is None:
+        hint = "" if entry.model else " (an entry of another name says which `model` it is)"
+        raise ConfigError(
+            f"train.models.{name}: unknown model {entry.model or name!r}; known: {', '.join(sorted(MODELS))}{hint}"
+        )
+    parse_settings(cls.Settings, entry.settings, place=f"params.yaml, train.models.{name}.settings")
+    common = {key: getattr(settings, key) for key in LoopSettings.model_fields}
+    return parse_settings(LoopSettings, common | entry.training, place=f"params.yaml, train.models.{name}.training")
+
+
+def _train_one(
+    name: str, entry: ModelEntry, loop: LoopSettings, seed: int, device: torch.device, data: GraphData, on_cpu: GraphData,
+    train: UserItems, valid: UserItems, inputs: Mapping[str, str], folder: Path, state: Path, on_epoch: OnEpoch | None,
+) -> dict[str, Any]:  # fmt: skip
+    registered = entry.model or name
+    k = _cutoff(loop.valid_metric)
+    protocol = EvaluateSettings(topk=(k,))
+    torch.manual_seed(derive_seed(seed, "weights"))
+    model = build_model(registered, on_cpu, entry.settings).to(device)
+
+    def validate(model: Recommender) -> dict[str, float]:
+        return evaluate(model, None, train, valid, protocol, device=device)
+
+    def report(row: dict[str, float]) -> None:
+        if on_epoch:
+            on_epoch({"model": name, **row})
+
+    log.info("training", model=name, parameters=sum(p.numel() for p in model.parameters()), device=str(device))
+    started = time.perf_counter()
+    if model.phases:
+        key = state_key(
+            model=registered, settings=model.settings.model_dump(mode="json"), loop=loop.model_dump(exclude={"checkpoint_every"}),
+            seed=seed, inputs=dict(inputs), device=device.type,
+        )  # fmt: skip
+        trainer = Trainer(
+            model, data, loop, seed=seed, validate=validate, state=state / f"{name}-{key}", on_epoch=report
+        )
+        progress = trainer.run()
+        history, reason = progress.history, progress.reason
+        best = next(row for row in history if row["epoch"] == progress.best_epoch)
+    else:
+        model.fit(data)
+        best = {
+            "epoch": 0,
+            **{f"valid_{k}": v for k, v in validate(model).items()},
+            "seconds": time.perf_counter() - started,
+        }
+        history, reason = [best], "closed form"
+        report(best)
+    summary = {
+        "model": registered,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "best_epoch": int(best["epoch"]),
+        "epochs": int(history[-1]["epoch"]),
+        "ended": reason,
+        "seconds": round(sum(row["seconds"] for row in history), 1),
+        "valid": {key.removeprefix("valid_"): value for key, value in best.items() if key.startswith("valid_")},
+    }
+    save_model(
+        model,
+        registered,
+        on_cpu,
+        folder,
+        {**loop.model_dump(mode="json"), "seed": seed, "device": device.type, **summary},
+    )
+    _write_history(history, folder / "history.csv")
+    return summary
+
+
+def _cutoff(metric: str) -> int:
+    try:
+        return int(metric.rpartition("@")[2])
+    except ValueError:
+        raise ConfigError(f"valid_metric {metric!r} should look like NDCG@20") from None
+
+
+def _write_history(history: list[dict[str, float]], path: Path) -> None:
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _short(v) for k, v in row.items()} for row in history)
+
+
+def _short(value: float) -> float:
+    return (
+        value
+        if isinstance(value, int) or float(value).is_integer()
+        else float(np.format_float_positional(value, 6, fractional=False))
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` as a device. :raises ConfigError: if torch does not see it"""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} is not one torch knows; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {name!r}, but torch sees no CUDA device; use auto or cpu, or see `kgrec doctor`")
+    return device
+
+
+def keep_memory() -> None:
+    """Ask glibc to keep freed memory in the process.
+
+    A step frees and takes the same tens of megabytes again; by default each time is a round trip to the kernel that clears
+    the pages, which costs as much as the arithmetic on them.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            m_mmap_threshold, m_trim_threshold = -3, -1
+            libc.mallopt(m_mmap_threshold, 1 << 30)
+            libc.mallopt(m_trim_threshold, (1 << 31) - 1)
