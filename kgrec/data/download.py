@@ -1,7 +1,7 @@
 """A download brings the content of an address into a content-addressed cache, once: resumed, checked, renamed last.
 
-The cache holds ``sha256/<two digits>/<digest>`` (contents), ``urls/<digest of the address>.json`` (what an address gave, and
-when) and ``partial/`` (what is under way). Deleting any of it costs time and nothing else.
+The cache holds ``sha256/<two digits>/<digest>`` (contents), ``urls/<digest of the address>.json`` (what an address
+gave, and when) and ``partial/`` (what is under way). Deleting any of it costs time and nothing else.
 """
 
 from __future__ import annotations

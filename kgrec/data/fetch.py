@@ -1,7 +1,7 @@
 """Fetching brings the raw files of a recipe into one folder per role, as published, and writes down where each is from.
 
-Sources are addresses or local paths. A local folder of files becomes one zip archive. The recipe ``demo`` has no sources: its
-files are generated.
+Sources are addresses or local paths. A local folder of files becomes one zip archive. The recipe ``demo`` has no
+sources: its files are generated.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class FetchSettings(Settings):
     recipe: str
     """Name of the recipe; ``demo`` generates its files."""
     root: str | None = None
-    """Folder that relative paths start from; null is the current folder. A recipe without local paths does not use it."""
+    """Folder that relative paths start from; null is the current folder. Recipes without paths do not use it."""
     seed: int | None = Field(default=None, ge=0)
     """Seed of the demo world; null leaves it to ``demo.seed``."""
     demo: DemoSettings = Field(default_factory=lambda: DemoSettings.model_validate({}))
@@ -118,7 +118,8 @@ def fetch(out: Path, settings: FetchSettings, cache: Path) -> dict[str, Any]:
     redistribute and time (ISO 8601, UTC: of the download, or of the local file's last change; null if generated).
 
     :param cache: folder that keeps downloads between runs
-    :raises DataError: if a source is missing, cannot be downloaded, or is not what its checksum says; nothing is written then
+    :raises DataError: if a source is missing, cannot be downloaded, or is not what its checksum says; nothing is
+        written then
     """
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out, prefix=".raw.") as name:

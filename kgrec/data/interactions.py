@@ -35,16 +35,16 @@ class InteractionsSettings(ReadSettings):
     """Fewest interactions a user must have (k-core); 0 keeps all."""
     item_min: int = Field(default=0, ge=0)
     """Fewest interactions an item must have (k-core); 0 keeps all."""
-    duplicates: dict[str, str] = {}
+    duplicates: dict[str, str] = Field(default_factory=dict)
     """Item ids to merge into another one: ``{"1795": "1741"}`` counts every rating of 1795 as one of 1741."""
 
 
 def build_interactions(ratings: Path, texts: Path, out: Path, settings: InteractionsSettings) -> dict[str, Any]:
     """Read a rating set and write the interactions, items and users of the experiment.
 
-    In this order: items of ``duplicates`` are merged; of several ratings of one item by one user the latest stays (on equal
-    or unknown times the last line; the others go to the ledger); ratings below ``min_rating`` are dropped; the k-core is
-    taken. All items and users of the source are written, also those without an interaction left.
+    In this order: items of ``duplicates`` are merged; of several ratings of one item by one user the latest stays (on
+    equal or unknown times the last line; the others go to the ledger); ratings below ``min_rating`` are dropped; the
+    k-core is taken. All items and users of the source are written, also those without an interaction left.
 
     :param ratings: folder with the files as published, packed or not
     :param texts: folder that may hold item metadata (``kgrec.data.metadata``)
@@ -63,7 +63,8 @@ def build_interactions(ratings: Path, texts: Path, out: Path, settings: Interact
     user, user_ids = _codes(raw["user_id"])
     item, item_ids = _codes(raw["item_id"], merged)
 
-    kept = latest = latest_of_each(user, item, raw["timestamp"])
+    latest = latest_of_each(user, item, raw["timestamp"])
+    kept: Mask = latest
     dropped = {"older_rating": int((~latest).sum())}
     if settings.min_rating is not None:
         high = pc.greater_equal(raw["rating"], settings.min_rating).to_numpy()
@@ -71,14 +72,14 @@ def build_interactions(ratings: Path, texts: Path, out: Path, settings: Interact
         kept = kept & high
     core = k_core(user[kept], item[kept], settings.user_min, settings.item_min)
     dropped["outside_core"] = int((~core).sum())
-    kept = np.flatnonzero(kept)[core]
-    if not len(kept):
+    left = np.flatnonzero(kept)[core]
+    if not len(left):
         raise DataError(
             f"none of {raw.num_rows} ratings is left; lower interactions.min_rating, user_min or item_min", path=ratings
         )
 
     item_column = item_ids.take(pa.array(item))
-    interactions = raw.set_column(1, "item_id", item_column).select(INTERACTIONS.names).take(pa.array(kept))
+    interactions = raw.set_column(1, "item_id", item_column).select(INTERACTIONS.names).take(pa.array(left))
     catalogue = data.items.filter(pc.invert(pc.is_in(data.items["item_id"], pa.array(list(merged), pa.string()))))
     unlisted = _unlisted(item_ids, catalogue["item_id"])
     items = pa.concat_tables([catalogue, items_table({"item_id": unlisted})])
@@ -92,16 +93,16 @@ def build_interactions(ratings: Path, texts: Path, out: Path, settings: Interact
     write_parquet(users, out / "users.parquet", sort_by=["user_id"])
     write_parquet(ledger, out / "ledger.parquet", sort_by=["file", "line"])
 
-    n_users, n_items = len(np.unique(user[kept])), len(np.unique(item[kept]))
-    log.info("built interactions", interactions=len(kept), users=n_users, items=n_items)
+    n_users, n_items = len(np.unique(user[left])), len(np.unique(item[left]))
+    log.info("built interactions", interactions=len(left), users=n_users, items=n_items)
     return {
         "format": name,
         "encodings": reading.encodings,
         "ratings": raw.num_rows,
-        "interactions": len(kept),
+        "interactions": len(left),
         "users": n_users,
         "items": n_items,
-        "sparsity": 1 - len(kept) / (n_users * n_items),
+        "sparsity": 1 - len(left) / (n_users * n_items),
         "catalogue": {"users": users.num_rows, "items": items.num_rows, "items_without_title": len(unlisted)},
         "merged_items": len(merged),
         "dropped": dropped,
@@ -133,8 +134,8 @@ def k_core(user: Codes, item: Codes, user_min: int, item_min: int) -> Mask:
     """Mask of the interactions left when users with fewer than ``user_min`` and items with fewer than ``item_min``
     interactions are taken out, again and again until every one left has enough.
 
-    It counts all interactions, those that a split will later put into the test set too. It is therefore part of the data
-    set's definition, as in the papers, and must not be read as something learnt from training data.
+    It counts all interactions, those that a split will later put into the test set too. It is therefore part of the
+    data set's definition, as in the papers, and must not be read as something learnt from training data.
 
     :param user: shape (n,): user codes from 0; ``item`` likewise
     """
@@ -184,7 +185,7 @@ def _older(raw: pa.Table) -> pa.Table:
     parts = [pc.fill_null(pc.cast(raw[one], pa.string()), "") for one in INTERACTIONS.names]
     text = pc.binary_join_element_wise(*parts, "\t")
     reason = pa.array(["the user rated the item again later"] * raw.num_rows, pa.string())
-    return pa.table([raw["file"], raw["line"], reason, text], schema=REJECTS)
+    return pa.table([raw["file"].cast(pa.string()), raw["line"], reason, text], schema=REJECTS)
 
 
 def _filled(column: pa.ChunkedArray) -> int:

@@ -1,7 +1,8 @@
 """Item metadata that lies beside the ratings: who made a film, where and in which language, and its IMDb id.
 
-Three published files are known by name, in the ``texts`` role: ``omdb_metadata.jsonl.gz`` (one OMDb record per line, with
-``movie_id``), ``movies_extrainfos.dat.gz`` (``::``-separated, with plots) and ``links.csv`` (MovieLens id to IMDb id).
+Three published files are known by name, in the ``texts`` role: ``omdb_metadata.jsonl.gz`` (one OMDb record per line,
+with ``movie_id``), ``movies_extrainfos.dat.gz`` (``::``-separated, with plots) and ``links.csv`` (MovieLens id to
+IMDb id).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from kgrec.data.readers.base import Reading, imdb_ids
+from kgrec.data.readers.base import Reading
 from kgrec.data.readers.files import SourceFile
+from kgrec.data.readers.movielens_csv import LINKS, read_imdb_links
 from kgrec.data.schemas import ITEMS
 
-OMDB, EXTRAINFOS, LINKS = "omdb_metadata.jsonl", "movies_extrainfos.dat", "links.csv"
+OMDB, EXTRAINFOS = "omdb_metadata.jsonl", "movies_extrainfos.dat"
 
 #: columns of items.parquet by OMDb field, for fields that list values
 _OMDB_LISTS = {
@@ -34,7 +35,8 @@ Known = dict[str, dict[str, Any]]
 def add_metadata(items: pa.Table, files: Mapping[str, SourceFile], reading: Reading) -> pa.Table:
     """Fill what ``items`` does not say yet from the metadata files among ``files``.
 
-    What the ratings say stays. Then ``links.csv`` is asked for the IMDb id, and OMDb before the extra infos for the rest.
+    What the ratings say stays. Then ``links.csv`` is asked for the IMDb id, and OMDb before the extra infos for the
+    rest.
 
     :param items: schema ``ITEMS``
     :raises DataError: if a metadata file is damaged or holds a malformed line
@@ -56,19 +58,6 @@ def add_metadata(items: pa.Table, files: Mapping[str, SourceFile], reading: Read
             values = [old or source.get(item, {}).get(one.name, old) for item, old in zip(ids, values, strict=True)]
         arrays.append(pa.array(values, one.type))
     return pa.table(arrays, schema=ITEMS)
-
-
-def read_imdb_links(file: SourceFile, reading: Reading) -> dict[str, str]:
-    """IMDb id (``tt0114709``) by item id, from MovieLens' ``links.csv``; items without one are left out."""
-    found: dict[str, str] = {}
-    for rows in reading.rows(file, ",", quoted=True):
-        item = "movieId" if "movieId" in rows.columns else "movie_id"
-        rows.need([item, "imdbId"])
-        known = imdb_ids(rows.columns["imdbId"])
-        rows.keep_good({"imdbId is not a number": pc.and_(pc.is_null(known), pc.not_equal(rows.columns["imdbId"], ""))})
-        keys = imdb_ids(rows.columns["imdbId"]).to_pylist()
-        found.update((one, key) for one, key in zip(rows.columns[item].to_pylist(), keys, strict=True) if key)
-    return found
 
 
 def names(text: str | None) -> list[str]:

@@ -1,6 +1,7 @@
 """A split says which interactions a model learns from (train), is chosen by (valid) and is judged by (test).
 
-It is made once, before anything is learnt, and is part of every reported number: protocols differ by several points of Recall.
+It is made once, before anything is learnt, and is part of every reported number: protocols differ by several points of
+Recall.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class SplitSettings(Settings):
     """The evaluation protocol's first half; the second is ``evaluate``."""
 
     method: Literal["random_per_user", "random_global", "leave_one_out", "temporal"] = "random_per_user"
-    """``random_per_user``: each user's interactions at random by ``ratios``. ``random_global``: all interactions at random by
-    ``ratios``. ``leave_one_out``: each user's last one is test, the one before valid. ``temporal``: by time, oldest first,
-    by ``ratios``."""
+    """``random_per_user``: each user's interactions at random by ``ratios``. ``random_global``: all interactions at
+    random by ``ratios``. ``leave_one_out``: each user's last one is test, the one before valid. ``temporal``: in order of
+    time by ``ratios``."""
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, valid and test; taken relative to their sum."""
     seed: int = Field(default=42, ge=0)
@@ -58,7 +59,8 @@ class SplitSettings(Settings):
 def split_interactions(interactions: Path, links: Path, out: Path, settings: SplitSettings) -> dict[str, Any]:
     """Split interactions into train, valid and test.
 
-    The parts are disjoint, hold every (linked) interaction once, and depend on the set of interactions, not on their order.
+    The parts are disjoint, hold every (linked) interaction once, and depend on the set of interactions, not on its
+    order.
 
     :param interactions: Parquet, schema ``INTERACTIONS``
     :param links: Parquet, schema ``LINKS``; read only with ``linked_only``
@@ -83,7 +85,8 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
         settings.leave_one_out_by if settings.method == "leave_one_out" else settings.method
     ):
         raise DataError(
-            f"split.method {settings.method} needs timestamps and {table['timestamp'].null_count} interactions have none; "
+            f"split.method {settings.method} needs timestamps and {table['timestamp'].null_count} interactions "
+            "have none; "
             "choose random_per_user, random_global, or leave_one_out with leave_one_out_by: random",
             path=interactions,
         )
@@ -144,8 +147,9 @@ def assign(user: Ints, timestamp: Ints | None, settings: SplitSettings) -> Ints:
 def part_sizes(n: Ints, ratios: Sequence[float]) -> Ints:
     """How many of each group's ``n`` interactions go to train, valid and test, by RecBole's rule.
 
-    Valid and test get the floor of their share, train the rest. Then, test before valid, a part whose share lies between 0
-    and 1 is raised to 1, as long as train keeps more than one. So 1 gives 1/0/0, 2 gives 1/0/1, 3 gives 1/1/1, 10 gives 8/1/1.
+    Valid and test get the floor of their share, train the rest. Then, test before valid, a part whose share lies
+    between 0 and 1 is raised to 1, while train keeps more than one. So 1 gives 1/0/0, 2 gives 1/0/1, 3 gives 1/1/1 and
+    10 gives 8/1/1.
     (RUCAIBox/RecBole@7b02be5, recbole/data/dataset/dataset.py:1600-1664)
 
     :param n: shape (groups,)
@@ -163,7 +167,7 @@ def part_sizes(n: Ints, ratios: Sequence[float]) -> Ints:
 
 
 def leave_one_out_sizes(n: Ints) -> Ints:
-    """One test and one valid interaction per user, test first, as long as train keeps one: 1 gives 1/0/0, 2 gives 1/0/1.
+    """One test and one valid interaction per user, test first, while train keeps one: 1 gives 1/0/0, 2 gives 1/0/1.
 
     :param n: shape (users,)
     :returns: shape (users, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from kgrec.data.readers import movielens
+from kgrec.data.readers import kgat, ml_100k, movielens, movielens_csv, recbole, table
 from kgrec.data.readers.base import RAW_INTERACTIONS, REJECTS, RatingsData, Reading, ReadSettings, TableColumns
 from kgrec.data.readers.files import SourceFile, list_files
 from kgrec.errors import DataError
@@ -15,8 +15,11 @@ __all__ = [
     "list_files", "read_ratings",
 ]  # fmt: skip
 
-#: format name to its module; each has ``recognise(names)``, ``FILES`` (what it needs, for messages) and ``read``
-READERS: dict[str, ModuleType] = {"movielens": movielens}
+#: format name to its module; each has ``recognise(names)`` and ``read(files, reading)``
+READERS: dict[str, ModuleType] = {
+    "movielens": movielens, "ml-100k": ml_100k, "movielens-csv": movielens_csv, "recbole": recbole, "kgat": kgat,
+    "table": table,
+}  # fmt: skip
 
 
 def read_ratings(folder: Path | str, reading: Reading) -> tuple[str, RatingsData]:

@@ -7,6 +7,7 @@ Arrow string columns, columns are cast whole, and only when a cast fails are the
 from __future__ import annotations
 
 import codecs
+import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
+import pyarrow.csv as pacsv
 from pydantic import Field, field_validator
 
 from kgrec.config import Settings
@@ -28,7 +29,7 @@ from kgrec.errors import DataError
 REJECTS = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
 
 #: interactions as read: the table's columns plus where each row stood
-RAW_INTERACTIONS = pa.schema([*INTERACTIONS, ("file", pa.string()), ("line", pa.int64())])
+RAW_INTERACTIONS = pa.schema([*INTERACTIONS, ("file", pa.dictionary(pa.int32(), pa.string())), ("line", pa.int64())])
 
 _BLOCK = 1 << 25
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -82,7 +83,7 @@ class ReadSettings(Settings):
     format: Literal["auto", "movielens", "ml-100k", "movielens-csv", "recbole", "kgat", "table"] = "auto"
     """Format of the ratings folder; ``auto`` tells it by the file names."""
     encoding: str | None = None
-    """Text encoding. Null is the format's own: UTF-8, and latin-1 for MovieLens item and user files that are not UTF-8."""
+    """Text encoding. Null is the format's own: UTF-8, and latin-1 for MovieLens files that are not UTF-8."""
     rating_range: tuple[float, float] | None = None
     """Lowest and highest rating a row may have. Null is the format's own: 1 to 5 (.5 to 5 in the newer MovieLens sets),
     any finite number elsewhere."""
@@ -226,9 +227,12 @@ class Reading:
         for number, text in self.lines(file, encodings):
             if columns is None:
                 head, _, text = text.partition("\n")
-                columns, number = next(iter(_split_line(head, delimiter, quoted))), number + 1
-            rows, malformed = _parse(text, number, delimiter, columns, quoted)
-            rows.reading, rows.file = self, file
+                columns = next(csv.reader([head], delimiter=delimiter)) if quoted else head.split(delimiter)
+                number += 1
+            if len(set(columns)) < len(columns):
+                raise DataError(f"the header names a column twice: {', '.join(columns)}", path=file, line=1)
+            arrays, line, malformed = _parse(text, number, delimiter, columns, quoted)
+            rows = Rows(arrays, line, delimiter, self, file)
             lines, texts = zip(*malformed, strict=True) if malformed else ((), ())
             reasons = [
                 f"malformed row, expected {len(columns)} values separated by {delimiter!r}"
@@ -257,12 +261,13 @@ class Rows:
     columns: Strings
     line: npt.NDArray[np.int64]
     delimiter: str
-    reading: Reading = None  # type: ignore[assignment]
-    file: SourceFile = None  # type: ignore[assignment]
+    reading: Reading
+    file: SourceFile
 
     def keep_good(self, bad: dict[str, Any]) -> npt.NDArray[np.bool_]:
-        """Reject the rows of ``bad`` (reason to boolean mask of shape (rows,); the first reason counts) and keep the others.
+        """Reject the rows of ``bad`` and keep the others.
 
+        :param bad: boolean mask of shape (rows,) by reason; a row's first reason counts
         :returns: the mask of the kept rows
         """
         worst = np.zeros(len(self.line), dtype=bool)
@@ -322,23 +327,21 @@ class Rows:
                 "item_id": self.columns[item],
                 "rating": pa.nulls(rows, pa.float32()) if rating is None else pa.array(stars[good].astype(np.float32)),
                 "timestamp": pa.nulls(rows, pa.int64()) if timestamp is None else pa.array(seconds[good]),
-                "file": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [str(self.file)]).cast(pa.string()),
+                "file": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [str(self.file)]),
                 "line": pa.array(self.line),
             },
             schema=RAW_INTERACTIONS,
         )
 
 
-def _split_line(line: str, delimiter: str, quoted: bool) -> Iterator[list[str]]:
-    import csv
-
-    return csv.reader([line], delimiter=delimiter) if quoted else iter([line.split(delimiter)])
-
-
 def _parse(
     text: str, number: int, delimiter: str, columns: Sequence[str], quoted: bool
-) -> tuple[Rows, list[tuple[int, str]]]:
-    """Split a block of lines into string columns; also the (line, text) pairs that have another number of values."""
+) -> tuple[Strings, npt.NDArray[np.int64], list[tuple[int, str]]]:
+    """Split a block of lines into string columns.
+
+    :param number: 1-based number of the first line
+    :returns: the columns, the line number of each row, and the (line, text) pairs with another number of values
+    """
     malformed: list[tuple[int, str]] = []
     count = text.count("\n") + (not text.endswith("\n"))
     line = np.arange(number, number + count, dtype=np.int64)
@@ -353,7 +356,7 @@ def _parse(
         if not keep.all():
             text, line = "\n".join(array.filter(pa.array(keep)).to_pylist()), line[keep]
     if not len(line):
-        return Rows({name: pa.array([], pa.string()) for name in columns}, line, delimiter), malformed
+        return {name: pa.array([], pa.string()) for name in columns}, line, malformed
     if len(delimiter) > 1:
         text = text.replace(delimiter, _SEPARATOR)
 
@@ -365,20 +368,20 @@ def _parse(
         return "skip"
 
     data = text.encode()
-    table = pa.csv.read_csv(
+    table = pacsv.read_csv(
         io.BytesIO(data),
-        pa.csv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(data) + 1),
-        pa.csv.ParseOptions(
+        pacsv.ReadOptions(column_names=list(columns), use_threads=False, block_size=len(data) + 1),
+        pacsv.ParseOptions(
             delimiter=delimiter if len(delimiter) == 1 else _SEPARATOR, quote_char='"' if quoted else False,
             ignore_empty_lines=False, invalid_row_handler=set_aside,
         ),
-        pa.csv.ConvertOptions(
+        pacsv.ConvertOptions(
             column_types={name: pa.string() for name in columns}, null_values=[], strings_can_be_null=False
         ),
     )  # fmt: skip
     line = np.delete(line, wrong)
     arrays = {name: pa.concat_arrays(table[name].chunks or [pa.array([], pa.string())]) for name in table.column_names}
-    return Rows(arrays, line, delimiter), sorted(malformed)
+    return arrays, line, sorted(malformed)
 
 
 def _cast(column: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -404,8 +407,8 @@ def _cast_seconds(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[
 def items_table(columns: dict[str, Any]) -> pa.Table:
     """Items (schema ``ITEMS``) from what is known of them.
 
-    :param columns: arrays by column of ``ITEMS``; missing list columns become empty lists, other columns null. A title that
-        ends in a year ("Toy Story (1995)") is split into title and ``year``, unless a year is given.
+    :param columns: arrays by column of ``ITEMS``; missing list columns become empty lists, other columns null. A
+        title that ends in a year ("Toy Story (1995)") is split into title and ``year``; a given year goes before.
     """
     rows = len(columns["item_id"])
     columns = dict(columns)

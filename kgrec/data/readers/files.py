@@ -1,4 +1,4 @@
-"""The files of a source folder, wherever they lie: in it, in a folder below it, or inside a zip archive, plain or gzipped."""
+"""The files of a source, wherever they lie: in its folder, in one below, or inside a zip archive, plain or gzipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MovieLens with ``::``: ``ratings.dat``, ``movies.dat`` and ``users.dat`` as ml-1m (and ml-10m, without users) are published."""
+"""MovieLens with ``::``: ``ratings.dat``, ``movies.dat`` and ``users.dat``, as ml-1m and, without users, ml-10m."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""MovieLens as CSV: ``ratings.csv``, ``movies.csv`` and ``links.csv``, as ml-20m, 25m, 32m and latest have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kgrec.data.readers.base import (
+    RAW_INTERACTIONS,
+    RatingsData,
+    Reading,
+    Strings,
+    imdb_ids,
+    items_table,
+    read_distinct,
+    split_list,
+)  # fmt: skip
+from kgrec.data.readers.files import SourceFile, need
+from kgrec.data.schemas import ITEMS
+
+#: MovieLens id, IMDb id and TMDB id of each movie
+LINKS = "links.csv"
+
+
+def recognise(names: Collection[str]) -> bool:
+    """Whether the file names are this format's."""
+    return "ratings.csv" in names and "movies.csv" in names
+
+
+def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
+    """Read the set. Ratings lie in .5 to 5; there are no users."""
+    ratings = reading.rows(need(files, "ratings.csv"), ",", quoted=True)
+    interactions = [rows.interactions("userId", "movieId", rating_range=(0.5, 5)) for rows in ratings]
+    movies = reading.rows(need(files, "movies.csv"), ",", quoted=True)
+    items = read_distinct(movies, "movieId", _items, ITEMS)
+    if LINKS in files:
+        keys = read_imdb_links(files[LINKS], reading)
+        known = pa.array([keys.get(item) for item in items["item_id"].to_pylist()], pa.string())
+        items = items.set_column(items.column_names.index("imdb_id"), ITEMS.field("imdb_id"), known)
+    return RatingsData(pa.concat_tables([RAW_INTERACTIONS.empty_table(), *interactions]), items)
+
+
+def _items(columns: Strings) -> pa.Table:
+    genres = split_list(columns["genres"], "|")
+    return items_table({"item_id": columns["movieId"], "title": columns["title"], "genre": genres})
+
+
+def read_imdb_links(file: SourceFile, reading: Reading) -> dict[str, str]:
+    """IMDb id (``tt0114709``) by item id, from MovieLens' ``links.csv``; items without one are left out."""
+    found: dict[str, str] = {}
+    for rows in reading.rows(file, ",", quoted=True):
+        item = "movieId" if "movieId" in rows.columns else "movie_id"
+        rows.need([item, "imdbId"])
+        known = imdb_ids(rows.columns["imdbId"])
+        rows.keep_good({"imdbId is not a number": pc.and_(pc.is_null(known), pc.not_equal(rows.columns["imdbId"], ""))})
+        keys = imdb_ids(rows.columns["imdbId"]).to_pylist()
+        found.update((one, key) for one, key in zip(rows.columns[item].to_pylist(), keys, strict=True) if key)
+    return found
