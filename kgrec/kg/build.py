@@ -1,8 +1,8 @@
 """A knowledge graph is a set of facts ``head -relation-> tail`` around the items, built here from all sources at once.
 
 The way: facts near the linked entities out of RDF dumps (``rdf``, ``neighbourhood``), ready-made graphs and item
-metadata (``readers``); relations that state a fact from both ends merged, then relations and entities filtered (``filters``).
-Joins run in DuckDB on disk, so memory stays bounded. Each step counts what it drops: the funnel in the returned counts.
+metadata (``readers``); relations that state a fact from both ends merged, then relations and entities filtered
+(``filters``). Joins run in DuckDB on disk, so memory stays bounded. Each step counts what it drops: the funnel.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def build_kg(items: Path, links: Path, kg: Path, out: Path, settings: KGSettings
 
     :param items: items.parquet of the interactions stage
     :param links: links.parquet of the link stage
-    :param kg: folder of knowledge graph files: RDF dumps ``*.gz``, RecBole ``*.kg``, KGAT ``kg_final.txt`` with its maps
+    :param kg: folder of knowledge graph files: RDF dumps ``*.gz``, RecBole ``*.kg``, KGAT ``kg_final.txt`` with maps
     :return: counts per source, the funnel, sizes, and coverage of the items
     :raises DataError: if a file is damaged or malformed, a source is missing, no linked entity occurs in the dumps,
         the entities' names do not fit the items' titles, or no triple is left

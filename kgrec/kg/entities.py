@@ -15,9 +15,9 @@ from kgrec.kg.sql import query_sql, run_sql
 def entity_table(connection: duckdb.DuckDBPyConnection, languages: Sequence[str]) -> pa.Table:
     """Entities of ``triples`` and all linked entities, sorted by id.
 
-    A name comes from the dump in the first of ``languages`` it has (a name without a language comes last), else from the
-    source that named the entity (KGAT's maps, metadata), else, for an item, from its title; else it is null. The type
-    comes from the source that made the entity (metadata), else from ``kinds.sql``; an item without any is ``item``.
+    A name comes from the dump, in the first of ``languages`` it has (a name without a language comes last); else from
+    the source that named the entity (KGAT's maps, metadata), else, for an item, from its title; else it is null. The
+    type comes from the source that made the entity (metadata), else ``kinds.sql``; an item without any is ``item``.
     """
     run_sql(connection, "wanted")
     spoken = [lang.lower() for lang in languages] + [""]

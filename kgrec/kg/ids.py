@@ -14,7 +14,8 @@ _MID = re.compile(
 def normalise_entity(text: str) -> str:
     """One spelling per entity: ``m.x``, ``/m/x``, ``/entity/m.x``, ``fb:m.x`` and Freebase URIs become ``m.x``.
 
-    Newer ids, ``g.x``, likewise. Any other id, such as a DBpedia URI, is returned as given, without surrounding blanks and angle brackets.
+    Newer ids, ``g.x``, likewise. Any other id, such as a DBpedia URI, is returned as given, without surrounding blanks
+    and angle brackets.
     """
     text = text.strip()
     match = _MID.fullmatch(text)

@@ -1,9 +1,9 @@
-"""An RDF dump is a gzip file of lines ``<subject>\\t<predicate>\\t<object>\\t.``, read once, into a compact Parquet store.
+"""An RDF dump is a gzip file of lines ``<subject>\\t<predicate>\\t<object>\\t.``, read once into a compact store.
 
-The store has three tables, all strings: ``facts(s, p, o)`` between resources, ``types(s, o)``, and
+The store has three Parquet tables, all strings: ``facts(s, p, o)`` between resources, ``types(s, o)``, and
 ``labels(s, kind, o)`` with names and descriptions as literals the way the dump writes them (``"Alien"@en``). Freebase
 URIs lose their namespace (``m.0dyb1``, ``film.film.genre``); other URIs lose their angle brackets. All other literals
-(dates, keys, numbers) are dropped and counted. Memory is bounded by a few blocks of 32 MB whatever the size of the dump.
+(dates, keys, numbers) are dropped and counted. Memory is bounded by a few blocks of 32 MB, however big the dump is.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes, int]]:
                     if block:
                         yield lines, block, raw.tell()
                         lines += block.count(b"\n")
-        except (EOFError, OSError, igzip_lib.IsalError) as error:
+        except (EOFError, OSError, igzip_lib.IsalError) as error:  # type: ignore[misc]
             raise DataError(
                 f"is truncated or damaged after {lines:,} lines ({error}); fetch it again", path=path
             ) from None

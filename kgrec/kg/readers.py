@@ -22,7 +22,9 @@ Triple = tuple[str, str, str]
 
 
 def read_recbole_kg(path: Path) -> Iterator[Triple]:
-    """Triples of a RecBole ``.kg`` file, ids normalised. Header: ``head_id:token<TAB>relation_id:token<TAB>tail_id:token``.
+    """Triples of a RecBole ``.kg`` file, ids normalised.
+
+    Its header is ``head_id:token<TAB>relation_id:token<TAB>tail_id:token``, in any order.
 
     :raises DataError: if the header or a line does not fit
     """
