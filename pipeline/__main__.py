@@ -1,4 +1,4 @@
-"""``python -m pipeline use RECIPE`` chooses what the pipeline runs on; ``python -m pipeline table`` shows what came out."""
+"""``python -m pipeline use RECIPE`` chooses what the pipeline runs on, ``python -m pipeline table`` shows the outcome."""
 
 from __future__ import annotations
 

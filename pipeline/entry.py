@@ -20,8 +20,8 @@ PathOption = Annotated[Path, typer.Option(show_default=False)]
 def run(app: typer.Typer | Callable[..., Any]) -> None:
     """Run a typer app, or a function as one, on the program's arguments.
 
-    A :class:`~kgrec.errors.KgrecError` becomes its message on standard error and exit code 1: it is the caller's to mend,
-    so a traceback would only hide the remedy. Anything else is ours to mend and keeps its traceback.
+    A :class:`~kgrec.errors.KgrecError` becomes its message on standard error and exit code 1: it is the caller's to
+    mend, and a traceback would hide the remedy. Anything else is ours to mend and keeps its traceback.
     """
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

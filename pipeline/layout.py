@@ -1,7 +1,7 @@
 """The layout: names, numbers and paths of all stages and of what they write.
 
-A stage is one word. ``artifacts/<number>_<word>/`` holds its outputs, kept by DVC, and its ``report.json``, kept by git.
-Numbers follow the data: a stage reads only from folders with a lower number.
+A stage is one word. ``artifacts/<number>_<word>/`` holds its outputs, kept by DVC, and its ``report.json``, kept by
+git. Numbers follow the data: a stage reads only from folders with a lower number.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
     "split": ("train.parquet", "valid.parquet", "test.parquet"),
     "graph": ("collaborative.dgl", "image.dgl", "text.dgl", "vocab.parquet", "sequences.parquet"),
     "train": ("models", "live"),
-    "evaluate": ("metrics.json", "users.parquet", "significance.json"),
+    "evaluate": ("metrics.json", "significance.json", "users.parquet", "plots"),
     "publish": ("model",),
     "report": ("report.html",),
 }

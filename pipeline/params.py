@@ -41,7 +41,7 @@ class Params(Settings):
 
 
 def load_params(path: Path | str = PARAMS) -> Params:
-    """Read and check a parameters file, all sections at once: what is wrong with the last is said before the first runs.
+    """Read and check a parameters file, all sections at once: a slip in the last is told before the first stage runs.
 
     :raises ConfigError: if the file is missing, is not YAML, lacks a section, or has a key or value that does not exist
     """
@@ -61,4 +61,23 @@ def load_params(path: Path | str = PARAMS) -> Params:
         raise ConfigError(
             f"{path}: lacks the section(s) {', '.join(lacking)}{hint}; compare pipeline/recipes/demo.yaml"
         )
-    return parse_settings(Params, params, place=str(path))
+    values = parse_settings(Params, params, place=str(path))
+    _check_between_sections(values, path)
+    return values
+
+
+def _check_between_sections(params: Params, path: Path) -> None:
+    """What sections owe each other.
+
+    :raises ConfigError: if a section names a model that is not trained, or leaves out what DVC expects as an output
+    """
+    trained = ", ".join(params.train.models)
+    for key, model in (("publish.model", params.publish.model), ("evaluate.baseline", params.evaluate.baseline)):
+        if model is not None and model not in params.train.models:
+            raise ConfigError(f"{path}: {key} is {model!r}, which train.models does not name; it has {trained}")
+    for modality in ("image", "text"):
+        if getattr(params.features, modality) is None:
+            raise ConfigError(
+                f"{path}: features.{modality} is null, but the pipeline keeps {modality}.parquet; name an encoder, and "
+                f"leave the modality out of a model with train.models.<name>.settings.modalities"
+            )

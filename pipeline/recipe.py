@@ -1,8 +1,8 @@
 """A recipe is a parameters file kept under a name: which data, from where, and how it is treated.
 
 Its ``fetch.sources`` name the published files by URL. A recipe may hold a block ``local`` beside its sections: the same
-sources as paths inside a folder of one's own copies. The block never reaches params.yaml; ``write_params`` puts it in the
-place of ``fetch.sources`` when a folder is given.
+sources as paths inside a folder of one's own copies. The block never reaches params.yaml; when a folder is given,
+``write_params`` puts it in the place of ``fetch.sources``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def recipe_names() -> list[str]:
 def write_params(name: str, data: Path | None = None, out: Path = PARAMS) -> None:
     """Write the parameters file of a recipe, comments included.
 
-    :param data: folder of local copies, laid out as the recipe's ``local`` block says; without it the published URLs stand
-    :raises ConfigError: if there is no such recipe, it has no local form, or ``data`` lacks a file; nothing is written then
+    :param data: folder of local copies, laid out as the recipe's block ``local`` says; without it the URLs stand
+    :raises ConfigError: if there is no such recipe, it has no local form, or ``data`` lacks a file; nothing is written
     """
     path = RECIPES / f"{name}.yaml"
     if not path.exists():

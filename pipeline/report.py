@@ -1,4 +1,4 @@
-"""A report says what a stage wrote, small enough for git: schema, rows and nulls of each table, and the stage's own counts.
+"""A report says what a stage wrote, small enough for git: schema, rows and nulls of each table, and its own counts.
 
 Reports hold nothing that differs between two equal runs (no times, no paths of the machine), so a change in one of them
 is a change in the data.

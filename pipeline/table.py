@@ -18,7 +18,11 @@ def summary() -> str:
         *metrics_table(results, str(published["model"])),
         "",
         results.protocol_line(),
-        *(["SYNTHETIC data: it shows that everything runs, not how good a model is."] if published["synthetic"] else []),
+        *(
+            ["SYNTHETIC data: it shows that everything runs, not how good a model is."]
+            if published["synthetic"]
+            else []
+        ),
         "",
         f"model  {MODEL}   try: kgrec recommend --model {MODEL} --user {_some_user()} -k 10",
         f"page   {PAGE}",

@@ -12,7 +12,12 @@ from pipeline.report import write_report
 def main(media: PathOption, out: PathOption, cache: PathOption, params: PathOption = PARAMS) -> None:
     """Encode pictures and texts."""
     settings = load_params(params).features
-    write_report("features", out, encode_features(media, out, settings, cache))
+    counts = encode_features(media, out, settings, cache)
+    for (
+        modality
+    ) in counts.values():  # said in the log; in the report they would tell the state of the cache, not the data
+        del modality["encoded"], modality["from_cache"]
+    write_report("features", out, counts)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ from pipeline.params import load_params
 from pipeline.report import write_report
 
 
-def main(
-    graph: PathOption, split: PathOption, out: PathOption, state: PathOption, params: PathOption = PARAMS
-) -> None:
+def main(graph: PathOption, split: PathOption, out: PathOption, state: PathOption, params: PathOption = PARAMS) -> None:
     """Train the models."""
     settings = load_params(params).train
     with Live(str(out / "live"), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live:
@@ -24,7 +22,7 @@ def main(
         def on_epoch(epoch: Mapping[str, Any]) -> None:
             live.step = int(epoch["epoch"])
             for name, value in epoch.items():
-                if name not in ("model", "epoch") and isinstance(value, (int, float)):
+                if name not in ("model", "epoch", "seconds", "train_seconds"):
                     live.log_metric(f"{epoch['model']}/{name}", value)
             live.make_summary()
 

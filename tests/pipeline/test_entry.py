@@ -6,7 +6,9 @@ from kgrec.errors import DataError
 from pipeline.entry import PathOption, run
 
 
-def test_our_errors_are_one_line_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_our_errors_are_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     def main(out: PathOption) -> None:
         raise DataError("holds no rows", path=out, line=3)
 

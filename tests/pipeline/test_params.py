@@ -30,7 +30,9 @@ def test_sections_become_settings(tmp_path: Path, demo: dict) -> None:
     ("section", "key", "near"),
     [("train", "learning_rte", "learning_rate"), ("split", "ratio", "ratios"), ("kg", "hop", "hops")],
 )
-def test_misspelt_key_is_named_with_the_right_one(tmp_path: Path, demo: dict, section: str, key: str, near: str) -> None:
+def test_misspelt_key_is_named_with_the_right_one(
+    tmp_path: Path, demo: dict, section: str, key: str, near: str
+) -> None:
     demo[section][key] = 1
     with pytest.raises(ConfigError, match=rf"params.yaml: unknown key '{section}.{key}'; did you mean '{near}'\?"):
         load_params(write(tmp_path, demo))
@@ -53,7 +55,11 @@ def test_wrong_value_names_its_key(tmp_path: Path, demo: dict) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "is not YAML"), ("- fetch", "should hold one section per stage"), ("", "should hold one section per stage")],
+    [
+        ("a: [", "is not YAML"),
+        ("- fetch", "should hold one section per stage"),
+        ("", "should hold one section per stage"),
+    ],
 )
 def test_what_is_no_parameters_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
