@@ -136,9 +136,15 @@ def load_graph(folder: Path) -> GraphData:
     for path in sorted(folder.glob("*.dgl")):
         if path.stem != "collaborative":
             nodes = load_graphs(path)[0].nodes
-            feature, present = (
-                torch.cat([nodes[kind].data[name] for kind in ("item", "entity")]) for name in ("feature", "present")
-            )
+            try:
+                feature, present = (
+                    torch.cat([nodes[kind].data[name] for kind in ("item", "entity")])
+                    for name in ("feature", "present")
+                )
+            except KeyError:
+                raise DataError(
+                    "has no feature and present on items and entities; rerun the graph stage", path=path
+                ) from None
             modalities[path.stem] = ModalityData(feature.float(), present.bool())
     sequences = read_sequences(folder / "sequences.parquet")
     return GraphData(

@@ -18,7 +18,9 @@ N = 9
 @pytest.fixture
 def edges() -> tuple[torch.Tensor, torch.Tensor]:
     """A small graph with parallel edges, a self loop, and isolated heads (4, 8)."""
-    pairs = torch.tensor([[0, 1], [0, 1], [0, 2], [1, 0], [2, 2], [3, 7], [3, 5], [3, 6], [5, 0], [6, 1], [7, 3], [7, 3]])
+    pairs = torch.tensor(
+        [[0, 1], [0, 1], [0, 2], [1, 0], [2, 2], [3, 7], [3, 5], [3, 6], [5, 0], [6, 1], [7, 3], [7, 3]]
+    )
     return pairs[:, 0].contiguous(), pairs[:, 1].contiguous()
 
 
@@ -37,7 +39,9 @@ def test_unsorted_heads_are_refused() -> None:
         Adjacency.from_edges(torch.tensor([1, 0]), torch.tensor([0, 1]), (2, 2))
 
 
-def test_heads_and_transpose_give_back_the_edges(adjacency: Adjacency, edges: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_heads_and_transpose_give_back_the_edges(
+    adjacency: Adjacency, edges: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     heads, tails = edges
     assert torch.equal(adjacency.heads(), heads)
     assert torch.equal(adjacency.tail.long(), tails)
@@ -126,7 +130,9 @@ def test_attention_scores_equal_the_formula_edge_by_edge(adjacency: Adjacency) -
 def test_attention_without_projection_is_uniform_and_saturates(adjacency: Adjacency) -> None:
     rels = torch.zeros(adjacency.n_edges, dtype=torch.int64)
     x = rand(N, 4).detach()
-    uniform = attention(adjacency, rels)(x, torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 2, 4, dtype=torch.float64))
+    uniform = attention(adjacency, rels)(
+        x, torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 2, 4, dtype=torch.float64)
+    )
     degree = adjacency.indptr.diff()[adjacency.heads()]
     assert torch.allclose(uniform, 1 / degree.double())
     w = rand(1, 2, 4, seed=3).detach()
