@@ -13,7 +13,7 @@ from kgrec.errors import KgrecError
 class Commands(TyperGroup):
     """The group of all commands; it turns a :class:`~kgrec.errors.KgrecError` into a line."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from kgrec.serving.evaluation_file import describe, metric_order
+from kgrec.serving.evaluation_file import describe, label, metric_order
 
 #: what the kinds of model folder do, in a sentence
 _KINDS = {
@@ -21,6 +21,9 @@ _KINDS = {
     "item_similarity": "A score is the sum of item-item weights over the user's training history.",
     "popularity": "A score is the popularity of the item in training, the same for every user.",
 }
+
+#: what of the protocol stands beside each single number; all of it stands with the data set
+_SHORT_PROTOCOL = ("candidates", "mask", "metric_profile")
 
 
 def write_card(
@@ -47,6 +50,7 @@ def write_card(
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.filters["label"] = label
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     template = environment.from_string(files("kgrec.serving").joinpath("model_card.md.j2").read_text(encoding="utf-8"))
     head = front_matter(config, metrics, license, language)
@@ -58,7 +62,6 @@ def write_card(
         config=config, table=table, metric_names=names, best=best, valid=metrics.get("valid", {}),
         protocol=describe(metrics["protocol"]) or "not recorded", counts=counts, coverage=coverage,
         sources=_sources(origins), kind=_KINDS[config["kind"]], license=head["license"],
-        example_users=f"{config['users']:,}",
     )  # fmt: skip
     text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120)
     path.write_text(f"---\n{text}---\n\n{body}", encoding="utf-8")
@@ -70,7 +73,7 @@ def front_matter(
     """The card's metadata as model hubs read it."""
     data = config["recipe"] or "own-data"
     license = license or ("apache-2.0" if config["synthetic"] else "other")
-    protocol = describe(metrics["protocol"]) or "protocol not recorded"
+    protocol = {key: metrics["protocol"][key] for key in _SHORT_PROTOCOL if key in metrics["protocol"]}
     ranking = [name for name in metrics.get("test", {}) if "@" in name]
     head: dict[str, Any] = {
         "library_name": "kgrec",
@@ -95,11 +98,12 @@ def front_matter(
                             "name": f"{data} (synthetic data)" if config["synthetic"] else data,
                             "type": data,
                             "split": "test",
+                            "args": dict(metrics["protocol"]),
                         },
                         "metrics": [
                             {
                                 "type": name.partition("@")[0].lower(),
-                                "name": f"{name} ({protocol})",
+                                "name": f"{name} ({describe(protocol)})" if protocol else name,
                                 "value": float(value),
                                 "verified": False,
                             }
@@ -121,7 +125,7 @@ def _sources(origins: Mapping[str, Any]) -> list[dict[str, str]]:
             rows.append(
                 {
                     "role": str(source.get("role", "")),
-                    "from": str(source.get("url") or source.get("path") or source.get("name") or ""),
+                    "from": str(source.get("origin") or source.get("name") or ""),
                     "licence": str(source.get("licence") or "not stated"),
                     "redistribute": {True: "yes", False: "no"}.get(redistribute, "not stated"),
                     "sha256": str(source.get("sha256") or "")[:12],

@@ -43,12 +43,7 @@ def diagnose(folder: Path = Path(".")) -> list[Finding]:
         try:
             findings.extend(check())
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            findings.append(
-                Finding(
-                    name, "missing", f"cannot be checked: {reason}", "reinstall: pip install --force-reinstall kgrec"
-                )
-            )
+            findings.append(Finding(name, "missing", f"cannot be checked: {_reason(error)}", "install kgrec again"))
     return findings
 
 
@@ -107,8 +102,17 @@ def _dgl() -> Iterator[Finding]:
 
 
 def _encoders() -> Iterator[Finding]:
+    from kgrec.features.encoders import available_encoders
 
-    yield from ()
+    choices = available_encoders()
+    for one in choices:
+        kinds = " and ".join(one.modalities)
+        if one.available:
+            yield Finding(f"encoder {one.name}", "ok", f"{kinds}: {one.note}")
+        else:
+            yield Finding(f"encoder {one.name}", "warn", f"{kinds}: not here yet", one.note)
+    if not any(one.available for one in choices):
+        yield Finding("encoders", "missing", "none can be had", "install kgrec again; two come with it")
 
 
 def _pipeline() -> Iterator[Finding]:

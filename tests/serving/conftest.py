@@ -1,0 +1,212 @@
+"""A small finished run: every stage's outputs for 40 users and 30 films, with models trained by hand, made once a session."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kgrec.data.io import sha256_file, write_json, write_parquet
+from kgrec.data.schemas import ENTITIES, IMAGES, INTERACTIONS, ITEMS, LEDGER, LINKS, TEXTS, TRIPLES
+
+USERS, ITEMS_N = 40, 30
+#: items whose poster is missing; their place on the page is taken by a card with the title
+NO_POSTER = {"4", "9", "17", "30"}
+
+
+@dataclass(frozen=True)
+class World:
+    """Paths of the run, named as the arguments of publish and report name them."""
+
+    root: Path
+    models: Path
+    evaluation: Path
+    graph: Path
+    split: Path
+    items: Path
+    media: Path
+    sources: Path
+    reports: list[Path]
+
+    def publish(self, model: str, out: Path, **settings: Any) -> dict[str, Any]:
+        """Publish one of the trained models."""
+        from kgrec.serving.publish import PublishSettings, publish_model
+
+        return publish_model(
+            self.models / model, self.evaluation, self.graph, self.split, self.items, self.media, self.sources, out,
+            PublishSettings(model=model, **settings),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The finished run. Tests must not change it."""
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def published(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Model folders by model name, one of each kind. Tests must not change them."""
+    root = tmp_path_factory.mktemp("published")
+    for name in ("bpr_mf", "ease", "popularity"):
+        world.publish(name, root / name)
+    return {name: root / name for name in ("bpr_mf", "ease", "popularity")}
+
+
+def make_world(root: Path) -> World:
+    """Write the run below ``root``."""
+    from kgrec.evaluation.run import EvaluateSettings, evaluate_models
+    from kgrec.graphs.build import GraphSettings, build_graph
+
+    rng = np.random.default_rng(7)
+    items, split, media, graph = root / "items.parquet", root / "07_split", root / "05_media", root / "08_graph"
+    titles = [f"{a} {b}" for a in _FIRST for b in _SECOND]
+    ids = [str(i) for i in range(1, ITEMS_N + 1)]
+    write_parquet(
+        pa.table(
+            {
+                "item_id": ids, "title": titles[:ITEMS_N], "year": [1980 + i for i in range(ITEMS_N)],
+                "imdb_id": [None] * ITEMS_N, "genre": [["Drama"]] * ITEMS_N,
+                **{name: [[]] * ITEMS_N for name in ("director", "writer", "actor", "country", "language")},
+            },
+            schema=ITEMS,
+        ),
+        items,
+    )  # fmt: skip
+    _write_split(split, ids, rng)
+    _write_media(media, ids, titles, rng)
+    for name, schema, rows in (
+        ("links", LINKS, [{"item_id": "1", "entity_id": "m.1", "method": "file", "score": 1.0}]),
+        ("triples", TRIPLES, [{"head": f"item:{i}" if i != "1" else "m.1", "relation": "genre", "tail": f"genre:{int(i) % 3}"} for i in ids]),
+        ("entities", ENTITIES, [{"entity_id": f"genre:{g}", "name": f"Genre {g}", "description": None, "type": "genre"} for g in range(3)]),
+    ):  # fmt: skip
+        write_parquet(pa.Table.from_pylist(rows, schema=schema), root / f"{name}.parquet")
+    (root / "features").mkdir()
+    build_graph(
+        split, items, root / "links.parquet", root / "triples.parquet", root / "entities.parquet", root / "features",
+        graph, GraphSettings(),
+    )  # fmt: skip
+    _train(graph, root / "09_train")
+    evaluate_models(
+        root / "09_train",
+        graph,
+        split,
+        root / "10_evaluate",
+        EvaluateSettings(topk=(5, 10), bootstrap=100, device="cpu"),
+    )
+    sources = {
+        "recipe": "demo",
+        "synthetic": True,
+        "sources": [
+            {"role": "ratings", "path": "ratings.zip", "licence": "CC0-1.0", "redistribute": True, "sha256": "ab" * 32}
+        ],
+    }
+    write_json(sources, root / "sources.json")
+    reports = _write_reports(root)
+    return World(
+        root, root / "09_train", root / "10_evaluate", graph, split, items, media, root / "sources.json", reports
+    )
+
+
+_FIRST = ("Silent", "Crimson", "Midnight", "Paper", "Glass", "The Last")
+_SECOND = ("Harbour", "Orchard", "Letters & <Dreams>", "Machine", "Winter")
+
+
+def _write_split(folder: Path, ids: list[str], rng: np.random.Generator) -> None:
+    parts: dict[str, list[dict[str, Any]]] = {"train": [], "valid": [], "test": []}
+    for user in range(1, USERS + 1):
+        group = user % 3
+        weight = np.where(np.arange(ITEMS_N) % 3 == group, 6.0, 1.0)
+        size = 5 + user % 11
+        chosen = rng.choice(ITEMS_N, size, replace=False, p=weight / weight.sum())
+        for place, item in enumerate(chosen):
+            part = "test" if place < 2 else "valid" if place == 2 else "train"
+            parts[part].append({"user_id": str(user), "item_id": ids[item], "rating": 4.0, "timestamp": 1000 + place})
+    for part, rows in parts.items():
+        table = pa.Table.from_pylist(rows, schema=INTERACTIONS)
+        write_parquet(table, folder / f"{part}.parquet", sort_by=["user_id", "item_id"])
+
+
+def _write_media(folder: Path, ids: list[str], titles: list[str], rng: np.random.Generator) -> None:
+    from PIL import Image
+
+    images, ledger = [], []
+    for place, item in enumerate(ids):
+        ok = item not in NO_POSTER
+        ledger.append({"key": f"item:{item}", "modality": "image", "status": "ok" if ok else "missing", "reason": "" if ok else "no file", "source": "posters"})  # fmt: skip
+        ledger.append({"key": f"item:{item}", "modality": "text", "status": "ok", "reason": "", "source": "plots"})
+        if ok:
+            colour = rng.integers(40, 220, 3)
+            buffer = io.BytesIO()
+            Image.fromarray(np.full((150, 100, 3), colour, np.uint8)).save(buffer, "PNG" if place % 2 else "JPEG")
+            images.append({"key": f"item:{item}", "sha256": "0" * 64, "bytes": buffer.getvalue(), "width": 100, "height": 150, "format": "png" if place % 2 else "jpeg"})  # fmt: skip
+    half = len(images) // 2
+    for shard, rows in enumerate((images[:half], images[half:])):
+        write_parquet(pa.Table.from_pylist(rows, schema=IMAGES), folder / "images" / f"images-{shard:05d}.parquet")
+    texts = [
+        {"key": f"item:{item}", "text": f"{title}: a plot.", "lang": "en"}
+        for item, title in zip(ids, titles, strict=False)
+    ]
+    write_parquet(pa.Table.from_pylist(texts, schema=TEXTS), folder / "texts.parquet")
+    write_parquet(pa.Table.from_pylist(ledger, schema=LEDGER), folder / "ledger.parquet")
+
+
+def _train(graph: Path, out: Path) -> None:
+    import torch
+
+    from kgrec.graphs.data import load_graph
+    from kgrec.models.checkpoint import save_model
+    from kgrec.models.registry import build_model
+
+    data = load_graph(graph)
+    torch.manual_seed(3)
+    for name in ("bpr_mf", "ease", "item_knn", "popularity"):
+        model = build_model(
+            name, data, {"embedding_size": 16} if name == "bpr_mf" else {"l2": 5.0} if name == "ease" else {}
+        )
+        model.fit(data)
+        by_gradient = name == "bpr_mf"
+        how = {"best_epoch": 9, "epochs": 12, "ended": "early stop"} if by_gradient else {"ended": "closed form"}
+        save_model(model, name, data, out / name, how)
+        rows = ["0,,,0.1,0.08,0.2"]
+        if by_gradient:  # epochs without validation have empty cells
+            rows = [
+                f"{e},{0.7 / e**0.3:.4f},{0.01 * e:.4f},{f'{0.2 - 0.1 / e:.4f},{0.15 - 0.08 / e:.4f}' if e % 3 == 0 else ','},1.5"
+                for e in range(1, 13)
+            ]
+        header = "epoch,bpr,l2,valid_Recall@10,valid_NDCG@10,seconds"
+        (out / name / "history.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def _write_reports(root: Path) -> list[Path]:
+    def table(rows: int, **columns: str) -> dict[str, Any]:
+        return {"rows": rows, "columns": {name: {"type": kind, "nulls": 0} for name, kind in columns.items()}}
+
+    contents: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "fetch": ({}, {"files": 6, "bytes": 123456}),
+        "interactions": (
+            {"interactions.parquet": table(400, user_id="string", item_id="string"), "items.parquet": table(30, item_id="string")},
+            {"interactions": 400, "rejected": {"malformed line": 3, "rating out of range": 1}, "duplicates": 2},
+        ),
+        "media": (
+            {"images": table(26, key="string"), "texts.parquet": table(30, key="string")},
+            {"coverage": {"image": 26 / 30, "text": 1.0}, "rejected": {"truncated": 1}},
+        ),
+        "graph": ({"vocab.parquet": table(80, id="string")}, {"edges": 1200, "modalities": {"image": {"items": 26, "share": 0.8667}}}),
+    }  # fmt: skip
+    paths = []
+    for stage, (tables, metrics) in contents.items():
+        path = root / "reports" / stage / "report.json"
+        write_json({"stage": stage, "tables": tables, "metrics": metrics}, path)
+        paths.append(path)
+    return paths
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder."""
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
