@@ -35,8 +35,8 @@ class SplitSettings(Settings):
 
     method: Literal["random_per_user", "random_global", "leave_one_out", "temporal"] = "random_per_user"
     """``random_per_user``: each user's interactions at random by ``ratios``. ``random_global``: all interactions at
-    random by ``ratios``. ``leave_one_out``: each user's last one is test, the one before valid. ``temporal``: in order of
-    time by ``ratios``."""
+    random by ``ratios``. ``leave_one_out``: each user's last one is test, the one before valid. ``temporal``: in time
+    order by ``ratios``."""
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, valid and test; taken relative to their sum."""
     seed: int = Field(default=42, ge=0)
@@ -54,6 +54,11 @@ class SplitSettings(Settings):
         if not all(0 < one < float("inf") for one in value):
             raise ValueError("must be three positive shares, such as [0.8, 0.1, 0.1]")
         return value
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the protocol orders interactions by time, and so needs timestamps."""
+        return self.method == "temporal" or (self.method == "leave_one_out" and self.leave_one_out_by == "time")
 
 
 def split_interactions(interactions: Path, links: Path, out: Path, settings: SplitSettings) -> dict[str, Any]:
@@ -81,9 +86,7 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
         )
 
     timestamp = None if table["timestamp"].null_count else table["timestamp"].to_numpy()
-    if timestamp is None and "time" in (
-        settings.leave_one_out_by if settings.method == "leave_one_out" else settings.method
-    ):
+    if timestamp is None and settings.in_time:
         raise DataError(
             f"split.method {settings.method} needs timestamps and {table['timestamp'].null_count} interactions "
             "have none; "
@@ -126,14 +129,11 @@ def assign(user: Ints, timestamp: Ints | None, settings: SplitSettings) -> Ints:
     :param timestamp: shape (n,): seconds; may be None where the settings do not need time
     """
     chance = np.random.default_rng(settings.seed).random(len(user))
-    in_time = settings.method == "temporal" or (
-        settings.method == "leave_one_out" and settings.leave_one_out_by == "time"
-    )
     together = settings.method == "random_global" or (
         settings.method == "temporal" and settings.temporal_by == "global"
     )
     group = np.zeros_like(user) if together else user
-    keys = (chance, timestamp, group) if in_time and timestamp is not None else (chance, group)
+    keys = (chance, timestamp, group) if settings.in_time and timestamp is not None else (chance, group)
     order = np.lexsort(keys)
     size = np.bincount(group)
     sizes = leave_one_out_sizes(size) if settings.method == "leave_one_out" else part_sizes(size, settings.ratios)
