@@ -25,7 +25,6 @@ log = get_logger(__name__)
 #: how often an address is asked before giving up, and the seconds between (doubled each time)
 ATTEMPTS, PAUSE = 4, 1.0
 _LATER = {408, 425, 429, 500, 502, 503, 504}
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,6 @@ def _stream(url: str, partial: Path, timeout: float) -> None:
         total = have + int(left) if left else None
         with open(partial, "ab" if resumed else "wb") as file, item_progress(f"fetch {url}", total, "B") as bar:
             bar.advance(have)
-            for block in response.iter_raw(_BLOCK):
+            for block in response.iter_raw():
                 file.write(block)
                 bar.advance(len(block))

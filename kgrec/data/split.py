@@ -89,8 +89,7 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
     if timestamp is None and settings.in_time:
         raise DataError(
             f"split.method {settings.method} needs timestamps and {table['timestamp'].null_count} interactions "
-            "have none; "
-            "choose random_per_user, random_global, or leave_one_out with leave_one_out_by: random",
+            "have none; choose random_per_user, random_global, or leave_one_out with leave_one_out_by: random",
             path=interactions,
         )
     user = pc.rank(table["user_id"], tiebreaker="dense").to_numpy().astype(np.int64) - 1

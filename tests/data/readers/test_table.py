@@ -75,7 +75,7 @@ def test_parquet_null_rating_is_a_bad_row(tmp_path: Path) -> None:
 def test_column_names_are_checked(source: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"events\.csv, line 1: lacks column\(s\) when; it has at, who"):
         read(source(FILES), table={**NAMES, "timestamp": "when"})
-    with pytest.raises(ConfigError, match="table.user.*did you mean 'user"):
+    with pytest.raises(ConfigError, match=r"table\.user.*did you mean 'user"):
         read(source(FILES), table={**NAMES, "user": "x"})
     with pytest.raises(DataError, match="names a column twice"):
         read(source({**FILES, "events.csv": "at;who;who;stars\n"}), table=NAMES)
