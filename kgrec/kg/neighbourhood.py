@@ -17,7 +17,7 @@ from kgrec.kg.sql import count, run_sql
 def gather_neighbourhood(
     connection: duckdb.DuckDBPyConnection, hops: int, hub_degree: int, named_share: float | None
 ) -> dict[str, Any]:
-    """Fill ``near(s, p, o)``, ``mediators(node)``, ``star(s, p, o)`` and ``expanded(node)`` from the dump's store.
+    """Fill ``near`` and ``star(s, p, o, copies)``, ``mediators(node)`` and ``expanded(node)`` from the store of a dump.
 
     Reads ``facts``, ``types``, ``labels`` and ``items(node)``.
 
@@ -27,9 +27,9 @@ def gather_neighbourhood(
     run = connection.execute
     run("CREATE TABLE expanded AS SELECT DISTINCT node FROM items ORDER BY node")
     run("CREATE TABLE frontier AS SELECT node FROM expanded ORDER BY node")
-    run("CREATE TABLE all_near(s VARCHAR, p VARCHAR, o VARCHAR)")
+    run("CREATE TABLE all_near(s VARCHAR, p VARCHAR, o VARCHAR, copies BIGINT)")
     run("CREATE TABLE all_mediators(node VARCHAR)")
-    run("CREATE TABLE all_star(s VARCHAR, p VARCHAR, o VARCHAR)")
+    run("CREATE TABLE all_star(s VARCHAR, p VARCHAR, o VARCHAR, copies BIGINT)")
     hubs = 0
     for hop in range(hops):
         if hop:
@@ -45,9 +45,11 @@ def gather_neighbourhood(
     for table in ("near", "mediators", "star"):
         run(f"DROP TABLE {table}")
         run(f"ALTER TABLE all_{table} RENAME TO {table}")
+    both = "SELECT * FROM near UNION SELECT * FROM star"
     found = "items WHERE node IN (SELECT s FROM near UNION SELECT o FROM near)"
     return {
         "facts_near": count(connection, "near"),
+        "repeats": int(run(f"SELECT coalesce(sum(copies - 1), 0) FROM ({both})").fetchall()[0][0]),
         "mediators": count(connection, "mediators"),
         "mediator_facts": count(connection, "star"),
         "entities_expanded": count(connection, "expanded"),

@@ -103,7 +103,7 @@ def scan_dump(path: Path, store: Store, deny: Sequence[str], max_malformed: floa
     return {name: counts[name] for name in names} | {"first_malformed": first_malformed}
 
 
-_ESCAPE = re.compile(r"\\\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.S)
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.S)
 _CONTROL = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f"}
 
 
@@ -117,7 +117,7 @@ def unescape(literal: str) -> str:
         return chr(int(code, 16)) if int(code, 16) < 0x110000 else "\N{REPLACEMENT CHARACTER}"
 
     text = _ESCAPE.sub(character, literal[1 : literal.rindex('"')])
-    # a pair of \\u escapes may stand for one character beyond U+FFFF
+    # a pair of \u escapes may stand for one character beyond U+FFFF
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
