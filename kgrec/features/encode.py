@@ -167,7 +167,7 @@ def _encode(
     their number. On a GPU the workers decode and the calling thread runs the model.
     """
     on_cpu = encoder.device.type == "cpu"
-    workers = os.cpu_count() or 1
+    workers = torch.get_num_threads() if on_cpu else os.cpu_count() or 1
     rows: list[tuple[str, NDArray[np.float16]]] = []
 
     def work(batch: _Batch) -> Any:
@@ -181,7 +181,8 @@ def _encode(
     def finish(batch: _Batch, future: Future[Any]) -> None:
         result = future.result()
         vectors = (result if on_cpu else encoder.encode(result)).numpy()[: len(batch[1])]
-        halves = vectors.astype(np.float16)
+        with np.errstate(over="ignore"):  # told below, with the content's name
+            halves = vectors.astype(np.float16)
         if not np.isfinite(halves).all():
             row = int(np.flatnonzero(~np.isfinite(halves).all(1))[0])
             raise DataError(

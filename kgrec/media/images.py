@@ -88,7 +88,7 @@ def spread(image: Image.Image) -> float:
     Shrinking takes compression noise and small lettering out: the grey cards of film sites come to less than 10, the
     plainest real posters to more than 20.
     """
-    small = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), dtype=np.float32)
+    small = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), dtype=np.float64)
     return float(small.reshape(-1, 3).std(axis=0).max())
 
 

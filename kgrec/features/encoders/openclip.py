@@ -51,8 +51,9 @@ class OpenClipImage(ImageEncoder):
     def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
         model, _, preprocess = _load(name)
         import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        transform = open_clip.image_transform_v2(open_clip.PreprocessCfg(**preprocess), is_train=False)
+        transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         size = preprocess["size"]
         self._preprocess = preprocess
         self._width = int(open_clip.get_model_config(_parse(name)[0])["embed_dim"])
@@ -125,6 +126,7 @@ def _load(name: str) -> tuple[nn.Module, str, dict[str, Any]]:
         raise unavailable(name, reason)
     prepare_torchvision()
     import open_clip
+    from open_clip.transform import PreprocessCfg
 
     if open_clip.get_model_config(architecture) is None:
         near = [m for m in open_clip.list_models() if m.lower().startswith(architecture.lower()[:5])][:5]
@@ -155,6 +157,6 @@ def _load(name: str) -> tuple[nn.Module, str, dict[str, Any]]:
         raise unavailable(
             name, f"{weights} does not load as {architecture} ({type(error).__name__}: {error})"
         ) from error
-    preprocess = asdict(open_clip.PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))
+    preprocess = asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)))
     preprocess |= {key: tag_cfg[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in tag_cfg}
     return model, architecture, preprocess

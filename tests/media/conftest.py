@@ -1,0 +1,61 @@
+"""A tiny catalogue with its posters and texts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from kgrec.data import schemas
+from kgrec.data.io import write_parquet
+from kgrec.media.collect import MediaSettings, collect_media
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (60, 90), kind: str = "JPEG", mode: str = "RGB") -> bytes:
+    """A picture of coloured blocks, so that it is plainly not uniform."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).convert(mode)
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def make_picture() -> Callable[..., bytes]:
+    return picture
+
+
+class World:
+    """Inputs of the media stage in a folder; ``collect`` runs it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.posters, self.texts, self.out = root, root / "posters", root / "texts", root / "out"
+        self.posters.mkdir()
+        self.texts.mkdir()
+        self.tables([("1", "Alpha"), ("2", "Beta"), ("3", "Gamma"), ("4", None)])
+
+    def tables(self, items: list[tuple[str, str | None]], entities: list[tuple[Any, ...]] | None = None) -> None:
+        rows = [{"item_id": i, "title": t} for i, t in items]
+        for row in rows:
+            row |= {name: [] for name in ("genre", "director", "writer", "actor", "country", "language")}  # type: ignore[arg-type]
+        write_parquet(pa.Table.from_pylist(rows, schema=schemas.ITEMS), self.root / "items.parquet")
+        links = [{"item_id": "1", "entity_id": "m.1", "method": "file", "score": 1.0}]
+        write_parquet(pa.Table.from_pylist(links, schema=schemas.LINKS), self.root / "links.parquet")
+        entities = entities or [("m.1", "Alpha", None), ("m.p", "A. Person", None), ("m.x", None, None)]
+        table = [{"entity_id": e, "name": n, "description": d, "type": "t"} for e, n, d in entities]
+        write_parquet(pa.Table.from_pylist(table, schema=schemas.ENTITIES), self.root / "entities.parquet")
+
+    def collect(self, **settings: Any) -> dict[str, Any]:
+        inputs = (self.root / f"{name}.parquet" for name in ("items", "links", "entities"))
+        return collect_media(*inputs, self.posters, self.texts, self.out, MediaSettings(**settings))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
