@@ -26,7 +26,7 @@ from kgrec.kg.filters import filter_triples
 from kgrec.kg.ids import item_node
 from kgrec.kg.neighbourhood import gather_neighbourhood
 from kgrec.kg.rdf import Store, scan_dump, unescape
-from kgrec.kg.readers import KgatFolder, Triple, metadata_triples, read_recbole_kg
+from kgrec.kg.readers import KGAT_MAPS, KgatFolder, Triple, metadata_triples, read_recbole_kg
 from kgrec.kg.relations import DENIED, INVERSES
 from kgrec.kg.sql import count, query_sql, run_sql
 from kgrec.kg.titles import same_title
@@ -132,7 +132,7 @@ def build_kg(items: Path, links: Path, kg: Path, out: Path, settings: KGSettings
         connection.execute("SET temp_directory = ?", [str(Path(folder) / "spill")])
         connection.execute("SET enable_progress_bar = false")
         _register_items(connection, catalogue, nodes)
-        counts: dict[str, Any] = {"sources": {}}
+        counts: dict[str, Any] = {"sources": {}, "files_ignored": _ignored(kg, files)}
         _read_dumps(connection, Path(folder), files.get("rdf", []), settings, counts)
         _read_graphs(connection, files, nodes, counts)
         pairs = _merge_directions(connection, settings)
@@ -141,6 +141,11 @@ def build_kg(items: Path, links: Path, kg: Path, out: Path, settings: KGSettings
         counts["funnel"] = filter_triples(
             connection, settings.relations_allow, settings.denied, settings.min_entity, settings.min_relation
         )
+        if not counts["funnel"]["facts"]:
+            wanted = ", ".join(PATTERNS.values())
+            raise DataError(
+                f"gives no fact; put a knowledge graph there ({wanted}), or name columns in kg.metadata", path=kg
+            )
         if not counts["funnel"]["triples"]:
             raise DataError(
                 f"no triple is left of them; loosen the filters of kg (funnel: {counts['funnel']})", path=kg
@@ -161,6 +166,14 @@ def _sources(kg: Path, settings: KGSettings) -> dict[Source, list[Path]]:
         if name in found and not found[name]:
             raise DataError(f"has no {PATTERNS[name]} for kg.sources {name!r}; add it, or take {name!r} out", path=kg)
     return {name: found.get(name, []) for name in settings.sources}
+
+
+def _ignored(kg: Path, files: Mapping[Source, list[Path]]) -> list[str]:
+    """Files of the folder that no source reads, so that a report shows a dump under an unexpected name."""
+    read = {path for found in files.values() for path in found}
+    maps = {path.parent for path in files.get("kgat", [])}
+    rest = [path for path in sorted(kg.rglob("*")) if path.is_file() and path not in read]
+    return [str(path.relative_to(kg)) for path in rest if path.parent not in maps or path.name not in KGAT_MAPS]
 
 
 def _register_items(connection: duckdb.DuckDBPyConnection, catalogue: pa.Table, nodes: Mapping[str, str]) -> None:
@@ -228,9 +241,16 @@ def _read_graphs(
     """Append ready-made graphs to ``raw``, and the names KGAT's maps give to ``given``."""
     for path in files.get("recbole", []):
         rows = _insert(connection, read_recbole_kg(path), "recbole")
-        counts["sources"].setdefault("recbole", {})[path.name] = {"triples": rows}
+        found = count(connection, "items WHERE node IN (SELECT h FROM raw UNION SELECT t FROM raw)")
+        if not found:
+            raise DataError(
+                "holds no triple of any item's entity; do the links and this file use the same ids?", path=path
+            )
+        counts["sources"].setdefault("recbole", {})[path.name] = {"triples": rows, "items": found}
     for path in files.get("kgat", []):
         graph = KgatFolder(path, nodes)
+        if not graph.items:
+            raise DataError("has no item of the catalogue in the item map beside it", path=path)
         rows = _insert(connection, graph.triples(), "kgat")
         _give(connection, [(node, name, None) for node, name in graph.names.items()])
         counts["sources"].setdefault("kgat", {})[path.parent.name] = {"triples": rows, "items": graph.items}

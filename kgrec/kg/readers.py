@@ -18,6 +18,9 @@ METADATA = {
     "genre": "genre", "country": "country", "language": "language",
 }  # fmt: skip
 
+#: the two names each of KGAT's maps goes by: relations, entities, items
+KGAT_MAPS = ("r_map.txt", "relation_list.txt", "e_map.txt", "entity_list.txt", "i2kg_map.txt", "item_list.txt")
+
 Triple = tuple[str, str, str]
 
 
@@ -61,10 +64,10 @@ class KgatFolder:
 
     def __init__(self, path: Path, nodes: Mapping[str, str]) -> None:
         self.path = path
-        self.relations = {row[0]: name for row, name in self._map(("r_map.txt", "relation_list.txt"), relation=True)}
+        self.relations = {row[0]: name for row, name in self._map(KGAT_MAPS[:2], relation=True)}
         self.names: dict[str, str] = {}
         self.entities: dict[str, str] = {}
-        for row, identifier in self._map(("e_map.txt", "entity_list.txt")):
+        for row, identifier in self._map(KGAT_MAPS[2:4]):
             self.entities[row[0]] = identifier
             if len(row) > 2:
                 self.names[identifier] = unquote(row[1]).replace("_", " ")
@@ -110,7 +113,7 @@ class KgatFolder:
                 yield fields, fields[2] if relation and len(fields) > 2 else normalise_entity(fields[-1])
 
     def _items(self) -> Iterator[tuple[str, str]]:
-        path = self._find(("i2kg_map.txt", "item_list.txt"))
+        path = self._find(KGAT_MAPS[4:])
         for number, fields in _rows(path):
             if number == 1:
                 order = (1, 0) if fields[0] == "org_id" else (0, 1)

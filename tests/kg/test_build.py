@@ -140,6 +140,20 @@ def test_tables_keep_their_schemas_and_a_rerun_gives_equal_bytes(world) -> None:
     assert not list(world.folder.glob(".out*"))
 
 
+def test_a_graph_of_other_ids_is_refused(world) -> None:
+    world.items(i1="Alien")
+    (world.kg / "x.kg").write_text("head_id:token\trelation_id:token\ttail_id:token\nm.a\tr\tm.b\n")
+    with pytest.raises(DataError, match=r"x\.kg: holds no triple of any item"):
+        world.build()
+
+
+def test_files_no_source_reads_are_listed(world) -> None:
+    world.items(i1="Alien")
+    world.dump(world.fact("m.i1", "film.film.genre", "m.g"))
+    (world.kg / "more.nt").write_text("")
+    assert world.build()["files_ignored"] == ["more.nt"]
+
+
 @pytest.mark.parametrize("source", ["rdf", "recbole", "kgat"])
 def test_a_source_asked_for_must_be_there(world, source: str) -> None:
     world.items(i1="Alien")
@@ -169,6 +183,12 @@ def test_filters_that_leave_nothing_are_an_error(world) -> None:
     world.dump(world.fact("m.i1", "film.film.genre", "m.g"))
     with pytest.raises(DataError, match="no triple is left"):
         world.build(min_relation=10)
+
+
+def test_an_empty_folder_without_metadata_is_an_error(world) -> None:
+    world.items(i1="Alien")
+    with pytest.raises(DataError, match=r"gives no fact.*\*\.gz"):
+        world.build()
 
 
 def test_a_truncated_dump_leaves_the_old_tables(world) -> None:
