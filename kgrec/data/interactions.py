@@ -78,17 +78,19 @@ def build_interactions(ratings: Path, texts: Path, out: Path, settings: Interact
             f"none of {raw.num_rows} ratings is left; lower interactions.min_rating, user_min or item_min", path=ratings
         )
 
-    item_column = item_ids.take(pa.array(item))
-    interactions = raw.set_column(1, "item_id", item_column).select(INTERACTIONS.names).take(pa.array(left))
+    left = left[np.lexsort((_ranks(item_ids)[item[left]], _ranks(user_ids)[user[left]]))]
+    interactions = raw.select(INTERACTIONS.names).take(pa.array(left))
+    interactions = interactions.set_column(1, INTERACTIONS.field("item_id"), item_ids.take(pa.array(item[left])))
     catalogue = data.items.filter(pc.invert(pc.is_in(data.items["item_id"], pa.array(list(merged), pa.string()))))
     unlisted = _unlisted(item_ids, catalogue["item_id"])
     items = pa.concat_tables([catalogue, items_table({"item_id": unlisted})])
-    items = add_metadata(items, list_files(texts), reading)
+    beside = Reading(settings.model_copy(update={"encoding": None}))
+    items = add_metadata(items, list_files(texts), beside)
     users = pa.concat_tables([data.users, users_table({"user_id": _unlisted(user_ids, data.users["user_id"])})])
-    rejects = reading.rejects()
+    rejects = pa.concat_tables([reading.rejects(), beside.rejects()])
     ledger = pa.concat_tables([rejects, _older(raw.filter(pa.array(~latest)))])
 
-    write_parquet(interactions, out / "interactions.parquet", sort_by=["user_id", "item_id"])
+    write_parquet(interactions, out / "interactions.parquet")
     write_parquet(items, out / "items.parquet", sort_by=["item_id"])
     write_parquet(users, out / "users.parquet", sort_by=["user_id"])
     write_parquet(ledger, out / "ledger.parquet", sort_by=["file", "line"])
@@ -97,7 +99,7 @@ def build_interactions(ratings: Path, texts: Path, out: Path, settings: Interact
     log.info("built interactions", interactions=len(left), users=n_users, items=n_items)
     return {
         "format": name,
-        "encodings": reading.encodings,
+        "encodings": reading.encodings | beside.encodings,
         "ratings": raw.num_rows,
         "interactions": len(left),
         "users": n_users,
@@ -156,6 +158,11 @@ def _codes(column: pa.ChunkedArray, merged: dict[str, str] | None = None) -> tup
         again = pa.array([merged.get(one, one) for one in ids.to_pylist()], pa.string()).dictionary_encode()
         codes, ids = again.indices.to_numpy().astype(np.int64)[codes], again.dictionary
     return codes, ids
+
+
+def _ranks(ids: pa.Array) -> Codes:
+    """Place of each id in their order as strings."""
+    return pc.rank(ids).to_numpy().astype(np.int64)
 
 
 def _resolve(duplicates: dict[str, str], known: set[str]) -> dict[str, str]:

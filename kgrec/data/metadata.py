@@ -96,7 +96,12 @@ def _read_extrainfos(file: SourceFile, reading: Reading) -> Known:
 
 
 def _lines(file: SourceFile, reading: Reading) -> Iterable[tuple[int, str]]:
+    """Numbered lines that are not blank; ends with an error if too many of them were rejected meanwhile."""
+    total, before = 0, reading.rejects().num_rows
     for number, block in reading.lines(file):
         for at, text in enumerate(block.split("\n")):
             if text.strip():
+                total += 1
                 yield number + at, text
+    if bad := reading.rejects().num_rows - before:
+        reading.check_share(file, bad, total)

@@ -74,7 +74,7 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
     :raises DataError: if a part would be empty, or the method needs timestamps that are not there
     """
     table = read_parquet(interactions, INTERACTIONS)
-    table = table.sort_by([("user_id", "ascending"), ("item_id", "ascending")]).combine_chunks()
+    table = table.take(pa.array(np.lexsort((_ranks(table["item_id"]), _ranks(table["user_id"]))))).combine_chunks()
     unlinked: dict[str, int] = {}
     if settings.linked_only:
         linked = pc.is_in(table["item_id"], read_parquet(links, LINKS)["item_id"].combine_chunks())
@@ -92,7 +92,7 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
             "have none; choose random_per_user, random_global, or leave_one_out with leave_one_out_by: random",
             path=interactions,
         )
-    user = pc.rank(table["user_id"], tiebreaker="dense").to_numpy().astype(np.int64) - 1
+    user = _ranks(table["user_id"])
     part = assign(user, timestamp, settings)
     tables = {name: table.filter(pa.array(part == number)) for number, name in enumerate(PARTS)}
     for name, one in tables.items():
@@ -119,6 +119,13 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
         "users_in": {name: pc.count_distinct(one["user_id"]).as_py() for name, one in tables.items()},
         "items_in": {name: pc.count_distinct(one["item_id"]).as_py() for name, one in tables.items()},
     }
+
+
+def _ranks(column: pa.ChunkedArray) -> Ints:
+    """Place of each value, from 0, in the order of the distinct strings of a column."""
+    encoded = pa.concat_arrays([*column.chunks, pa.array([], column.type)]).dictionary_encode()
+    place = pc.rank(encoded.dictionary).to_numpy().astype(np.int64) - 1
+    return place[encoded.indices.to_numpy()]
 
 
 def assign(user: Ints, timestamp: Ints | None, settings: SplitSettings) -> Ints:

@@ -106,6 +106,14 @@ def test_rejects_are_counted_and_written(movielens: Movielens, tmp_path: Path) -
     assert read_parquet(tmp_path / "out/ledger.parquet", REJECTS)["line"].to_pylist() == [2, 3]
 
 
+def test_encoding_is_of_the_ratings_not_of_the_texts(movielens: Movielens, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "omdb_metadata.jsonl").write_text('{"movie_id": 20, "Director": "Bille Åkerö"}\n', "utf-8")
+    build(movielens(), tmp_path / "out", tmp_path / "texts", encoding="latin-1")
+    items = {row["item_id"]: row for row in read_parquet(tmp_path / "out/items.parquet", ITEMS).to_pylist()}
+    assert (items["20"]["title"], items["20"]["director"]) == ("Misérables, Les", ["Bille Åkerö"])
+
+
 def test_misspelt_key() -> None:
     with pytest.raises(ConfigError, match="unknown key 'min_ratings'; did you mean 'min_rating'"):
         parse_settings(InteractionsSettings, {"min_ratings": 3})

@@ -77,7 +77,9 @@ def test_nothing_there(texts: Callable[..., pa.Table]) -> None:
 def test_bad_line(texts: Callable[..., pa.Table], name: str, content: str) -> None:
     with pytest.raises(DataError, match=rf"{name}, line 2: malformed row"):
         texts({name: content})
-    texts({name: content}, on_bad_row="ledger")
+    texts({name: content}, on_bad_row="ledger", max_bad_share=0.5)
+    with pytest.raises(DataError, match="1 of 2 rows are malformed"):
+        texts({name: content}, on_bad_row="ledger", max_bad_share=0.4)
 
 
 def test_names() -> None:

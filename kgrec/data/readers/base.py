@@ -83,7 +83,8 @@ class ReadSettings(Settings):
     format: Literal["auto", "movielens", "ml-100k", "movielens-csv", "recbole", "kgat", "table"] = "auto"
     """Format of the ratings folder; ``auto`` tells it by the file names."""
     encoding: str | None = None
-    """Text encoding. Null is the format's own: UTF-8, and latin-1 for MovieLens files that are not UTF-8."""
+    """Text encoding of the ratings, items and users. Null is the format's own: UTF-8, and latin-1 for MovieLens files
+    that are not UTF-8."""
     rating_range: tuple[float, float] | None = None
     """Lowest and highest rating a row may have. Null is the format's own: 1 to 5 (.5 to 5 in the newer MovieLens sets),
     any finite number elsewhere."""
@@ -158,7 +159,7 @@ class Reading:
     def check_share(self, file: SourceFile, bad: int, rows: int) -> None:
         """Stop if more than ``max_bad_share`` of a file's ``rows`` rows were rejected."""
         if bad > self.settings.max_bad_share * rows:
-            first = self._rejects[0].slice(0, 1).to_pylist()[0]
+            first = next(row for table in self._rejects for row in table.to_pylist() if row["file"] == str(file))
             raise DataError(
                 f"{bad} of {rows} rows are malformed, more than interactions.max_bad_share "
                 f"{self.settings.max_bad_share:g} allows; the first is line {first['line']}: {first['reason']}; "

@@ -109,6 +109,12 @@ def test_ledger_stops_above_the_share(movielens: Movielens) -> None:
         read(movielens(ratings=good + "bad\nworse\n"), on_bad_row="ledger", max_bad_share=0.1)
 
 
+def test_share_names_the_file_at_fault(movielens: Movielens) -> None:
+    folder = movielens(ratings="1::10::5::1\n" * 99 + "bad\n", users="u\n" * 3)
+    with pytest.raises(DataError, match=r"users\.dat: 3 of 3 rows .* the first is line 1: malformed row, expected 5"):
+        read(folder, on_bad_row="ledger")
+
+
 def test_first_of_several_bad_rows_is_named(movielens: Movielens) -> None:
     with pytest.raises(DataError) as caught:
         read(movielens(ratings="1::10::5::1\n1::20::9::1\n1::30::9::1\n"))
