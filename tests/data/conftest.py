@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Write:
-    """Write files (name without its extension's dot replaced by ``content``) into a folder and give the folder."""
+    """Write files, content by name, into a folder and give the folder."""
 
     def write(files: dict[str, str | bytes], folder: str = "ratings") -> Path:
         for name, content in files.items():
@@ -38,12 +37,3 @@ def movielens(source: Write) -> Callable[..., Path]:
         return source({"ratings.dat": ratings, "movies.dat": encoded, "users.dat": users})
 
     return write
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    """Write a zip archive."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
