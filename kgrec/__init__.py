@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kgrec.version import __version__
+
 if TYPE_CHECKING:
     from kgrec.serving.recommender import PublishedModel, Recommendation, load
 
-__version__ = "0.1.0"
+
 __all__ = ["PublishedModel", "Recommendation", "__version__", "load"]
 
 

@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import kgrec
 from kgrec.data.io import atomic_file, read_json, write_json
 from kgrec.errors import CheckpointError, DataError
 from kgrec.graphs.data import GraphData
 from kgrec.models.base import Recommender
 from kgrec.models.registry import MODELS, build_model
+from kgrec.version import __version__
 
 #: raised when the layout of the folder changes; older folders are refused, not guessed at
 FORMAT_VERSION = 1
@@ -46,7 +46,7 @@ def save_model(
         save_file(tensors, path, metadata={"format": "pt", "model": name})
     config = {
         "format_version": FORMAT_VERSION,
-        "kgrec_version": kgrec.__version__,
+        "kgrec_version": __version__,
         "model": name,
         "kind": type(model).kind,
         "settings": model.settings.model_dump(mode="json"),

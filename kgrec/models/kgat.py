@@ -15,7 +15,7 @@ from kgrec.errors import TrainingError
 from kgrec.graphs.data import GraphData
 from kgrec.graphs.ops import Adjacency, KGAttention, gather_rows
 from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
-from kgrec.models.blocks.attentive_gnn import AttentiveGNN, jump_concat
+from kgrec.models.blocks.attentive_gnn import AttentiveGNN, WeightedGraph, jump_concat
 from kgrec.models.blocks.losses import bpr_loss, embedding_l2
 from kgrec.models.blocks.transr import TransR
 
@@ -70,6 +70,7 @@ class KGAT(TwoTowerRecommender):
                 for s in self.streams
             }
         )
+        self._graphs: dict[str, tuple[tuple[int, int], tuple[WeightedGraph, WeightedGraph]]] = {}
         for stream in self.streams:
             #: shape: (M,), sums to 1 over the edges of a head once refreshed
             self.register_buffer(f"attention_{stream}", torch.zeros(len(data.heads)))
@@ -92,12 +93,18 @@ class KGAT(TwoTowerRecommender):
 
     def _layers(self) -> list[list[Tensor]]:
         return [
-            self.gnn[stream](
-                x, getattr(self, f"attention_{stream}"), self.adjacency, self.target,
-                seed=self.step_seed + 0xD1342543DE82EF95 * number,
-            )
+            self.gnn[stream](x, *self._weighted(stream), seed=self.step_seed + 0xD1342543DE82EF95 * number)
             for number, (stream, x) in enumerate(self.inputs().items())
-        ]  # fmt: skip
+        ]
+
+    def _weighted(self, stream: str) -> tuple[WeightedGraph, WeightedGraph]:
+        """The graph and its first rows with the stream's attention, made anew when the attention has changed."""
+        attention = getattr(self, f"attention_{stream}")
+        state = (attention.data_ptr(), attention._version)
+        if stream not in self._graphs or self._graphs[stream][0] != state:
+            graphs = WeightedGraph.of(self.adjacency, attention), WeightedGraph.of(self.target, attention)
+            self._graphs[stream] = state, graphs
+        return self._graphs[stream][1]
 
     def cf_loss(self, batch: CFBatch) -> dict[str, Tensor]:
         """BPR on inner products of the representations, and their L2 term."""
@@ -138,4 +145,5 @@ class KGAT(TwoTowerRecommender):
             rels = self.kg_attention.rels.to(device)
             self.adjacency, self.target = self.adjacency.to(device), self.target.to(device)
             self.kg_attention = KGAttention(self.adjacency, rels)
+            self._graphs = {}
         return self

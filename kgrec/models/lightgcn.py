@@ -31,13 +31,15 @@ class LightGCN(BPRMF):
         order = torch.argsort(heads * rows + tails)
         self.adjacency = Adjacency.from_edges(heads[order], tails[order], (rows, rows))
         degree = self.adjacency.indptr.diff().clamp(min=1).float()
-        self.register_buffer("weight", (degree[heads] * degree[tails]).rsqrt()[order], persistent=False)
+        weight = (degree[heads] * degree[tails]).rsqrt()[order]
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("by_tail", weight[self.adjacency.t_edge], persistent=False)
 
     def encode(self) -> Tensor:
         """Mean over the layers. shape: (U + I, d)"""
         x = total = self.node
         for _ in range(self.settings.layers):
-            x = aggregate(self.adjacency, self.weight, x)
+            x = aggregate(self.adjacency, self.weight, x, self.by_tail)
             total = total + x
         return total / (self.settings.layers + 1)
 

@@ -4,12 +4,28 @@ vectors of all layers (KGAT section 3.2; Multi-KG4Rec eqs. (7), (9), (10))."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kgrec.graphs.ops import Adjacency, aggregate, bi_interaction
+
+
+class WeightedGraph(NamedTuple):
+    """An adjacency with constant edge weights, made once and used for many steps."""
+
+    adjacency: Adjacency
+    #: shape: (M,), in the order of the adjacency's edges, and in the order by tail
+    weight: Tensor
+    by_tail: Tensor
+
+    @classmethod
+    def of(cls, adjacency: Adjacency, weight: Tensor) -> WeightedGraph:
+        """Weights of the adjacency's edges, the first M of ``weight``."""
+        weight = weight[: adjacency.n_edges]
+        return cls(adjacency, weight, weight[adjacency.t_edge])
 
 
 class BiInteraction(nn.Module):
@@ -35,23 +51,21 @@ class AttentiveGNN(nn.Module):
         self.layers = nn.ModuleList(BiInteraction(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.dropout, self.negative_slope = dropout, negative_slope
 
-    def forward(
-        self, x: Tensor, attention: Tensor, adjacency: Adjacency, target: Adjacency, seed: int = 0
-    ) -> list[Tensor]:
+    def forward(self, x: Tensor, graph: WeightedGraph, target: WeightedGraph, seed: int = 0) -> list[Tensor]:
         """Vectors of layers 0..L.
 
         :param x: shape: (N, d_0)
-        :param attention: shape: (M,), constant weights in the adjacency's edge order
-        :param target: first rows of ``adjacency``; the last layer is computed for these alone
-        :return: L + 1 tensors of at least ``target.shape[0]`` rows
+        :param target: first rows of ``graph``; the last layer is computed for these alone
+        :return: L + 1 tensors of at least as many rows as ``target`` has
         """
         outputs = [x]
         for number, layer in enumerate(self.layers):
             last = number == len(self.layers) - 1
-            graph = target if last else adjacency
-            neighbourhood = aggregate(graph, attention[: graph.n_edges], x)  # eq. (7)
+            adjacency, attention, by_tail = target if last else graph
+            neighbourhood = aggregate(adjacency, attention, x, by_tail)  # eq. (7)
             x = bi_interaction(  # eq. (9)
-                x[: graph.shape[0]], neighbourhood, layer.sum.weight, layer.sum.bias, layer.product.weight, layer.product.bias,
+                x[: adjacency.shape[0]], neighbourhood,
+                layer.sum.weight, layer.sum.bias, layer.product.weight, layer.product.bias,
                 negative_slope=self.negative_slope, dropout=self.dropout if self.training else 0.0,
                 seed=seed + 0x632BE59BD9B4E019 * (number + 1),
             )  # fmt: skip
