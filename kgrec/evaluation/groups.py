@@ -15,7 +15,7 @@ import numpy as np
 from kgrec.evaluation.ranking import UserItems, find_hits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Groups:
     """A partition of users or items."""
 

@@ -26,7 +26,7 @@ class Scorer(Protocol):
         """Scores of all items for ``users``, int64 (B,). shape: (B, I)"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UserItems:
     """Items of every user, as compressed rows."""
 

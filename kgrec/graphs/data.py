@@ -17,7 +17,7 @@ from torch import Tensor
 from kgrec.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModalityData:
     """Features of one modality for the nodes that can have one, items first, then entities."""
 
@@ -38,7 +38,7 @@ class ModalityData:
         return ModalityData(self.feature.to(device), self.present.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GraphData:
     """The collaborative knowledge graph. M edges (inverses included), T training interactions."""
 

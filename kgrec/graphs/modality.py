@@ -19,7 +19,7 @@ from kgrec.graphs.dgl_compat import DGLGraph
 CARRIERS = ("item", "entity")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     """Features of one modality for items, then entities."""
 
