@@ -1,4 +1,4 @@
-"""``python -m pipeline use RECIPE`` chooses what the pipeline runs on, ``python -m pipeline table`` shows the outcome."""
+"""``python -m pipeline use RECIPE`` chooses what runs, ``python -m pipeline table`` shows what came out."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_own_section_is_the_only_parameter(word: str, dvc_stages: dict[str, Any]
 
 @pytest.mark.parametrize("word", WORDS)
 def test_code_is_declared(word: str, dvc_stages: dict[str, Any]) -> None:
-    """The modules of kgrec a stage imports, directly or not, lie under its deps; so do the SQL and templates beside them."""
+    """The modules of kgrec that a stage imports, directly or not, lie under its deps."""
     declared = paths(dvc_stages[word].deps)
     wanted = {f"stages/{word}.py"}
     for module in reachable(ROOT / "stages" / f"{word}.py"):

@@ -1,4 +1,4 @@
-"""A house: all artifacts of a tiny demo world, made by the very commands of dvc.yaml, each once and only when asked for."""
+"""A house: all artifacts of a tiny demo world, made by the commands of dvc.yaml, each once and only when asked for."""
 
 from __future__ import annotations
 

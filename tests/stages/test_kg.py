@@ -8,6 +8,6 @@ def test_triples_reach_the_linked_items(house) -> None:
     links = read_parquet(house.path("link", "links.parquet"), LINKS)
     linked = set(links["entity_id"].to_pylist())
     assert len(linked & set(triples["head"].to_pylist())) > 0.9 * len(linked)
-    relations = {one for one in triples["relation"].to_pylist()}
+    relations = set(triples["relation"].to_pylist())
     assert report["tables"]["relations.parquet"]["rows"] == len(relations)
     assert {"metadata.director", "metadata.genre"} <= relations
