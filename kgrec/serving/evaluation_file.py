@@ -78,9 +78,9 @@ def longest(names: Iterable[str]) -> list[str]:
 
 
 def label(model: str) -> str:
-    """The model's name for people: ``multi_kg4rec_wo_v`` becomes ``Multi-KG4Rec wo v``."""
+    """The model's name for people: ``multi_kg4rec_wo_v`` becomes ``Multi-KG4Rec w/o v``."""
     known = max((name for name in LABELS if model == name or model.startswith(f"{name}_")), key=len, default="")
-    rest = model[len(known) :].replace("_", " ")
+    rest = model[len(known) :].replace("_", " ").replace(" wo ", " w/o ")
     return LABELS.get(known, "") + rest
 
 

@@ -1,4 +1,4 @@
-"""A small finished run: every stage's outputs for 40 users and 30 films, with models trained by hand, made once a session."""
+"""A small finished run: the outputs of every stage for 40 users and 30 films, made once a session."""
 
 from __future__ import annotations
 
@@ -80,11 +80,15 @@ def make_world(root: Path) -> World:
     )  # fmt: skip
     _write_split(split, ids, rng)
     _write_media(media, ids, titles, rng)
+    node = {item: "m.1" if item == "1" else f"item:{item}" for item in ids}
+    links = [{"item_id": "1", "entity_id": "m.1", "method": "file", "score": 1.0}]
+    triples = [{"head": node[i], "relation": "genre", "tail": f"genre:{int(i) % 3}"} for i in ids]
+    entities = [{"entity_id": f"genre:{g}", "name": f"Genre {g}", "type": "genre"} for g in range(3)]
     for name, schema, rows in (
-        ("links", LINKS, [{"item_id": "1", "entity_id": "m.1", "method": "file", "score": 1.0}]),
-        ("triples", TRIPLES, [{"head": f"item:{i}" if i != "1" else "m.1", "relation": "genre", "tail": f"genre:{int(i) % 3}"} for i in ids]),
-        ("entities", ENTITIES, [{"entity_id": f"genre:{g}", "name": f"Genre {g}", "description": None, "type": "genre"} for g in range(3)]),
-    ):  # fmt: skip
+        ("links", LINKS, links),
+        ("triples", TRIPLES, triples),
+        ("entities", ENTITIES, entities),
+    ):
         write_parquet(pa.Table.from_pylist(rows, schema=schema), root / f"{name}.parquet")
     (root / "features").mkdir()
     build_graph(
@@ -92,20 +96,18 @@ def make_world(root: Path) -> World:
         graph, GraphSettings(),
     )  # fmt: skip
     _train(graph, root / "09_train")
-    evaluate_models(
-        root / "09_train",
-        graph,
-        split,
-        root / "10_evaluate",
-        EvaluateSettings(topk=(5, 10), bootstrap=100, device="cpu"),
-    )
+    settings = EvaluateSettings(topk=(5, 10), bootstrap=100, device="cpu")
+    evaluate_models(root / "09_train", graph, split, root / "10_evaluate", settings)
     sources = {
         "recipe": "demo",
         "synthetic": True,
         "sources": [
-            {"role": "ratings", "path": "ratings.zip", "licence": "CC0-1.0", "redistribute": True, "sha256": "ab" * 32}
+            {
+                "role": "ratings", "name": "demo.zip", "origin": "generated | seed 42", "bytes": 10,
+                "sha256": "ab" * 32, "licence": "Apache-2.0", "redistribute": True, "time": None,
+            }
         ],
-    }
+    }  # fmt: skip
     write_json(sources, root / "sources.json")
     reports = _write_reports(root)
     return World(
@@ -137,23 +139,24 @@ def _write_media(folder: Path, ids: list[str], titles: list[str], rng: np.random
 
     images, ledger = [], []
     for place, item in enumerate(ids):
-        ok = item not in NO_POSTER
-        ledger.append({"key": f"item:{item}", "modality": "image", "status": "ok" if ok else "missing", "reason": "" if ok else "no file", "source": "posters"})  # fmt: skip
-        ledger.append({"key": f"item:{item}", "modality": "text", "status": "ok", "reason": "", "source": "plots"})
+        key, ok = f"item:{item}", item not in NO_POSTER
+        picture = ("ok", "") if ok else ("missing", "no file")
+        ledger += [(key, "image", *picture, "posters"), (key, "text", "ok", "", "plots")]
         if ok:
-            colour = rng.integers(40, 220, 3)
+            kind = "PNG" if place % 2 else "JPEG"
             buffer = io.BytesIO()
-            Image.fromarray(np.full((150, 100, 3), colour, np.uint8)).save(buffer, "PNG" if place % 2 else "JPEG")
-            images.append({"key": f"item:{item}", "sha256": "0" * 64, "bytes": buffer.getvalue(), "width": 100, "height": 150, "format": "png" if place % 2 else "jpeg"})  # fmt: skip
+            Image.fromarray(np.full((150, 100, 3), rng.integers(40, 220, 3), np.uint8)).save(buffer, kind)
+            images.append((key, "0" * 64, buffer.getvalue(), 100, 150, kind.lower()))
     half = len(images) // 2
     for shard, rows in enumerate((images[:half], images[half:])):
-        write_parquet(pa.Table.from_pylist(rows, schema=IMAGES), folder / "images" / f"images-{shard:05d}.parquet")
-    texts = [
-        {"key": f"item:{item}", "text": f"{title}: a plot.", "lang": "en"}
-        for item, title in zip(ids, titles, strict=False)
-    ]
-    write_parquet(pa.Table.from_pylist(texts, schema=TEXTS), folder / "texts.parquet")
-    write_parquet(pa.Table.from_pylist(ledger, schema=LEDGER), folder / "ledger.parquet")
+        write_parquet(_table(rows, IMAGES), folder / "images" / f"images-{shard:05d}.parquet")
+    texts = [(f"item:{item}", f"{title}: a plot.", "en") for item, title in zip(ids, titles, strict=False)]
+    write_parquet(_table(texts, TEXTS), folder / "texts.parquet")
+    write_parquet(_table(ledger, LEDGER), folder / "ledger.parquet")
+
+
+def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    return pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
 
 
 def _train(graph: Path, out: Path) -> None:
@@ -165,40 +168,44 @@ def _train(graph: Path, out: Path) -> None:
 
     data = load_graph(graph)
     torch.manual_seed(3)
-    for name in ("bpr_mf", "ease", "item_knn", "popularity"):
-        model = build_model(
-            name, data, {"embedding_size": 16} if name == "bpr_mf" else {"l2": 5.0} if name == "ease" else {}
-        )
+    for name, settings in {
+        "bpr_mf": {"embedding_size": 16},
+        "ease": {"l2": 5.0},
+        "item_knn": {},
+        "popularity": {},
+    }.items():
+        model = build_model(name, data, settings)
         model.fit(data)
         by_gradient = name == "bpr_mf"
         how = {"best_epoch": 9, "epochs": 12, "ended": "early stop"} if by_gradient else {"ended": "closed form"}
         save_model(model, name, data, out / name, how)
-        rows = ["0,,,0.1,0.08,0.2"]
-        if by_gradient:  # epochs without validation have empty cells
-            rows = [
-                f"{e},{0.7 / e**0.3:.4f},{0.01 * e:.4f},{f'{0.2 - 0.1 / e:.4f},{0.15 - 0.08 / e:.4f}' if e % 3 == 0 else ','},1.5"
-                for e in range(1, 13)
-            ]
-        header = "epoch,bpr,l2,valid_Recall@10,valid_NDCG@10,seconds"
-        (out / name / "history.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        rows = ["epoch,bpr,l2,valid_Recall@10,valid_NDCG@10,seconds"]
+        for epoch in range(1, 13) if by_gradient else ():
+            watched = f"{0.2 - 0.1 / epoch:.4f},{0.15 - 0.08 / epoch:.4f}" if epoch % 3 == 0 else ","
+            rows.append(f"{epoch},{0.7 / epoch**0.3:.4f},{0.01 * epoch:.4f},{watched},1.5")
+        if not by_gradient:
+            rows.append("0,,,0.1,0.08,0.2")
+        (out / name / "history.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _write_reports(root: Path) -> list[Path]:
     def table(rows: int, **columns: str) -> dict[str, Any]:
         return {"rows": rows, "columns": {name: {"type": kind, "nulls": 0} for name, kind in columns.items()}}
 
+    strings = {"user_id": "string", "item_id": "string"}
     contents: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "fetch": ({}, {"files": 6, "bytes": 123456}),
+        "fetch": ({}, {"recipe": "demo", "synthetic": True, "roles": {"ratings": {"files": 1, "bytes": 10}}}),
         "interactions": (
-            {"interactions.parquet": table(400, user_id="string", item_id="string"), "items.parquet": table(30, item_id="string")},
-            {"interactions": 400, "rejected": {"malformed line": 3, "rating out of range": 1}, "duplicates": 2},
+            {"interactions.parquet": table(400, **strings), "items.parquet": table(30, item_id="string")},
+            {"interactions": 400, "rejected": {"malformed line": 3}, "dropped": {"below_min_rating": 0}},
         ),
         "media": (
             {"images": table(26, key="string"), "texts.parquet": table(30, key="string")},
-            {"coverage": {"image": 26 / 30, "text": 1.0}, "rejected": {"truncated": 1}},
+            {"image": {"ok": 26, "missing": 3, "rejected": {"truncated": 1}}, "items": 30, "items_described": 15},
         ),
-        "graph": ({"vocab.parquet": table(80, id="string")}, {"edges": 1200, "modalities": {"image": {"items": 26, "share": 0.8667}}}),
-    }  # fmt: skip
+        "split": ({"train.parquet": table(273, **strings)}, {"method": "random_per_user", "interactions": 400}),
+        "graph": ({}, {"triples": 30, "modalities": {"image": {"items": 26, "items_missing": 4}}}),
+    }
     paths = []
     for stage, (tables, metrics) in contents.items():
         path = root / "reports" / stage / "report.json"

@@ -1,5 +1,6 @@
 """A modality projector maps frozen features to the width of the id vectors; nodes without the modality are masked, never
-given a zero vector that could be mistaken for a feature."""
+given a zero vector that could be mistaken for a feature. Features are scaled to unit length first, as CLIP's are by custom,
+so that encoders of other scales (EfficientNet's pooled vectors have length 17) weigh alike."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ class ModalityProjector(nn.Module):
         row = data.present.nonzero()[:, 0]
         #: rows of ``items then entities`` with the modality, and their features; part of the graph, not of the checkpoint
         self.register_buffer("row", row, persistent=False)
-        self.register_buffer("feature", data.feature[row].float(), persistent=False)
+        self.register_buffer("feature", F.normalize(data.feature[row].float()), persistent=False)
         self.linear = nn.Linear(data.feature.shape[1], width)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
+#: of a chart, in pixels where there is room
 WIDTH, HEIGHT = 440, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 36
 
@@ -26,6 +27,8 @@ def line_chart(
     from_zero: bool = False,
     percent: bool = False,
     marked: float | None = None,
+    width: int = WIDTH,
+    height: int = HEIGHT,
 ) -> Markup:
     """Lines over a common axis; empty if nothing was measured.
 
@@ -42,19 +45,19 @@ def line_chart(
     y_ticks = nice_ticks(0.0 if from_zero else min(ys), max(ys))
 
     def at_x(x: float) -> float:
-        return _LEFT + (x - x_low) / ((x_high - x_low) or 1) * (WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (x - x_low) / ((x_high - x_low) or 1) * (width - _LEFT - _RIGHT)
 
     def at_y(y: float) -> float:
-        return HEIGHT - _BOTTOM - (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (HEIGHT - _TOP - _BOTTOM)
+        return height - _BOTTOM - (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (height - _TOP - _BOTTOM)
 
     parts = []
     for y in y_ticks:
-        parts.append(_line("grid", _LEFT, at_y(y), WIDTH - _RIGHT, at_y(y)))
+        parts.append(_line("grid", _LEFT, at_y(y), width - _RIGHT, at_y(y)))
         parts.append(_text("tick", _LEFT - 6, at_y(y) + 3.5, number(y, percent), "end"))
     x_ticks = [x for x in nice_ticks(x_low, x_high) if x_low <= x <= x_high and x == int(x)]
     for x, name in enumerate(groups) if groups else [(x, number(x)) for x in x_ticks]:
-        parts.append(_text("tick", at_x(x), HEIGHT - _BOTTOM + 16, name))
-    parts.append(_text("axis", (_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 4, x_label))
+        parts.append(_text("tick", at_x(x), height - _BOTTOM + 16, name))
+    parts.append(_text("axis", (_LEFT + width - _RIGHT) / 2, height - 4, x_label))
     for name, (colour, points) in measured.items():
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in points)
         dashed = ' stroke-dasharray="5 3"' if colour >= 8 else ""
@@ -64,10 +67,10 @@ def line_chart(
             if groups or x == marked or len(points) == 1:
                 tip = f"{name}, {groups[int(x)] if groups else number(x)}: {number(y, percent)}"
                 parts.append(_dot(f"dot s{colour % 8}", at_x(x), at_y(y), 3.4, tip))
-    return _svg(HEIGHT, f"{', '.join(series)} over {x_label}", parts)
+    return _svg(width, height, f"{', '.join(series)} over {x_label}", parts)
 
 
-def interval_chart(rows: Sequence[tuple[str, float, float, float]], *, label_width: int = 130) -> Markup:
+def interval_chart(rows: Sequence[tuple[str, float, float, float]]) -> Markup:
     """Differences with their confidence intervals around a line at zero; empty without rows.
 
     :param rows: label, low end, value, high end
@@ -75,6 +78,7 @@ def interval_chart(rows: Sequence[tuple[str, float, float, float]], *, label_wid
     if not rows:
         return Markup("")
     height = 30 + 26 * len(rows)
+    label_width = min(WIDTH // 2, 24 + 7 * max(len(name) for name, *_ in rows))
     ticks = nice_ticks(min(0.0, *(low for _, low, _, _ in rows)), max(0.0, *(high for *_, high in rows)), 4)
 
     def at_x(x: float) -> float:
@@ -90,7 +94,7 @@ def interval_chart(rows: Sequence[tuple[str, float, float, float]], *, label_wid
         parts.append(_text("row", label_width - 8, y + 4, name, "end"))
         parts.append(_line(f"span {sure}", at_x(low), y, at_x(high), y))
         parts.append(_dot(f"mean {sure}", at_x(value), y, 4.5, f"{name}: {value:+.4f} [{low:+.4f}, {high:+.4f}]"))
-    return _svg(height, "Differences with confidence intervals", parts)
+    return _svg(WIDTH, height, "Differences with confidence intervals", parts)
 
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -130,6 +134,7 @@ def _text(kind: str, x: float, y: float, content: str, anchor: Literal["middle",
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _svg(height: float, summary: str, parts: Sequence[str]) -> Markup:
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(summary)}">'
+def _svg(width: float, height: float, summary: str, parts: Sequence[str]) -> Markup:
+    size = f'viewBox="0 0 {width} {height}" style="max-width: {1.15 * width:.0f}px"'
+    head = f'<svg class="chart" {size} role="img" aria-label="{escape(summary)}">'
     return Markup(head + "".join(parts) + "</svg>")

@@ -1,4 +1,4 @@
-"""A few users, from the least to the most active: what they had, what they are recommended, and what of it was right."""
+"""A few users, from the least to the most active: what they had, what they are recommended, what of it was right."""
 
 from __future__ import annotations
 

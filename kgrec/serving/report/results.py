@@ -18,6 +18,9 @@ from kgrec.serving.report.charts import interval_chart, line_chart
 #: validation metrics drawn per model
 _CURVES = 3
 
+#: widths of charts that stand three and four in a row, pixels
+_THIRD, _QUARTER = 340, 270
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -42,16 +45,13 @@ def model_order(results: Evaluation, lead: str) -> list[str]:
 
 
 def metric_table(results: Evaluation, order: list[str], names: list[str]) -> list[dict[str, Any]]:
-    """A row per model: ``model`` and ``cells``, each value, whether it is the best of its column, and its share of it."""
+    """A row per model: ``model`` and ``cells``, each a value and whether it is the best of its column."""
     numbers_of = {model: results.numbers(model) for model in order}
     best = {name: max(numbers[name] for numbers in numbers_of.values() if name in numbers) for name in names}
     rows = []
     for model, numbers in numbers_of.items():
         cells = [
-            {"value": numbers[name], "best": numbers[name] == best[name], "share": numbers[name] / (best[name] or 1)}
-            if name in numbers
-            else None
-            for name in names
+            {"value": numbers[name], "best": numbers[name] == best[name]} if name in numbers else None for name in names
         ]
         rows.append({"model": model, "cells": cells})
     return rows
@@ -69,7 +69,7 @@ def comparisons(evaluation: Path, model: str, lead: str) -> tuple[list[dict[str,
     except (KeyError, TypeError) as error:
         raise DataError(f"is not what evaluate writes ({error!r}); run evaluate again", path=path) from None
     rows.sort(key=lambda row: -row["difference"])
-    chart = interval_chart([(f"vs {label(row['other'])}", row["low"], row["difference"], row["high"]) for row in rows])
+    chart = interval_chart([(label(row["other"]), row["low"], row["difference"], row["high"]) for row in rows])
     return rows, chart
 
 
@@ -112,7 +112,9 @@ def group_charts(evaluation: Path, lead: str, k: str, colours: Mapping[str, int]
         }
         if groups:
             shown = [f"{group.replace('-', '–')}" for group in groups]
-            chart = line_chart(series, "training interactions", groups=shown, from_zero=True, percent=percent)
+            chart = line_chart(
+                series, "training interactions", groups=shown, from_zero=True, percent=percent, width=_THIRD
+            )
             charts.append((title, text, chart))
     return charts
 
@@ -155,7 +157,7 @@ def _curve_chart(rows: list[dict[str, str]], names: list[str], best: int) -> Mar
         )
         for place, name in enumerate(names)
     }
-    return line_chart(series, "epoch", marked=best)
+    return line_chart(series, "epoch", marked=best, width=_QUARTER, height=190)
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

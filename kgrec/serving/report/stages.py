@@ -1,7 +1,7 @@
 """The pipeline table of the page: what each stage wrote, its counts, its coverage, and what it left out and why.
 
-Stages say what they like in the ``metrics`` of their ``report.json``; here keys are only sorted by what they mean: shares
-are drawn as bars, counts of what was rejected, dropped or missing stand apart, the rest is listed.
+Stages say what they like in the ``metrics`` of their ``report.json``; here keys are only sorted by what they mean:
+shares are drawn as bars, counts of what was rejected, dropped or missing stand apart, the rest is listed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PURPOSE = {
     "publish": "the model folder that answers on its own",
 }
 
-_SHARE = re.compile(r"share|coverage|rate\b|ratio|sparsity|fraction")
+_SHARE = re.compile(r"share|coverage|fraction")
 _LEFT_OUT = re.compile(
     r"reject|dropp?|skip|remov|missing|malformed|duplicate|unlinked|unknown|invalid|without|repeated|conflict|lost|of_no_"
 )
@@ -82,12 +82,13 @@ def stage_rows(reports: Sequence[Path]) -> list[StageRow]:
                     row.left_out.append((name, number(value)))
             else:
                 row.facts.append((name, _shown(value)))
+        row.facts.sort(key=_weight)
         rows.append(row)
     return rows
 
 
 def flatten(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested counts as ``path · to · key``, value; lists only where they are short and plain."""
+    """Nested counts as ``path · to · key``, value; lists and strings only where they are short."""
     for key, value in values.items():
         path = f"{before} · {key}" if before else str(key)
         if isinstance(value, Mapping):
@@ -95,13 +96,13 @@ def flatten(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
         elif isinstance(value, (list, tuple)):
             if value and len(value) <= 5 and all(isinstance(one, (str, int, float)) for one in value):
                 yield path, ", ".join(str(one) for one in value)
-        elif value is not None and value != "":
+        elif value is not None and value != "" and not (isinstance(value, str) and len(value) > 40):
             yield path, value
 
 
 def shares(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
-    """Coverage that counts imply: of ``ok`` and ``missing``, of ``items_linked`` in ``items``, of ``items`` and
-    ``items_missing``, at every depth."""
+    """Coverage that counts imply: ``ok`` and ``missing``, ``items`` and ``items_missing`` at every depth, and
+    ``items_linked`` in ``items`` at the top."""
     prefix = f"{before} · " if before else ""
     counts = {key: value for key, value in values.items() if isinstance(value, int) and not isinstance(value, bool)}
     if {"ok", "missing"} <= counts.keys():
@@ -114,12 +115,18 @@ def shares(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, f
         missing = counts.get(f"{whole}_missing")
         if missing is not None and total + missing:
             yield f"{prefix}{whole}", total / (total + missing)
-        for key, value in counts.items():
+        for key, value in counts.items() if not before else ():
             if key.startswith(f"{whole}_") and not _LEFT_OUT.search(key) and 0 <= value <= total:
-                yield prefix + key.replace("_", " "), value / total
+                yield key.replace("_", " "), value / total
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from shares(value, f"{prefix}{key}".replace("_", " "))
+
+
+def _weight(fact: tuple[str, str]) -> tuple[int, bool]:
+    """Sort key: what the stage says at the top first, what is zero or no number last."""
+    key, value = fact
+    return key.count(" · "), value == "0" or not value[:1].isdigit()
 
 
 def _shown(value: Any) -> str:
