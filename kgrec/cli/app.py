@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,6 +129,7 @@ def train(
     """Train the models of the section `train`; a run that was stopped goes on where it was."""
     import shutil
 
+    _log_to_stderr()
     from kgrec.training.run import TrainSettings, train_models
 
     settings = _section(TrainSettings, params, "train")
@@ -145,9 +147,22 @@ def evaluate(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Evaluate trained models by full ranking, as the section `evaluate` says."""
+    _log_to_stderr()
     from kgrec.evaluation.run import EvaluateSettings, evaluate_models
 
     _echo(evaluate_models(models, graph, split, out, _section(EvaluateSettings, params, "evaluate")))
+
+
+def _log_to_stderr() -> None:
+    """Show what long work reports, on standard error: standard output is for the answer."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def _section(cls: Any, path: Path, name: str) -> Any:

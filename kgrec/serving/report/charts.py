@@ -99,14 +99,14 @@ def interval_chart(rows: Sequence[tuple[str, float, float, float]]) -> Markup:
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that cover ``low`` to ``high``, about so many."""
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         pad = abs(low) * 0.05 or 0.5
         low, high = low - pad, high + pad
     raw = (high - low) / max(1, about - 1)
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def number(value: float, percent: bool = False) -> str:

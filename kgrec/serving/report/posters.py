@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
@@ -23,7 +24,7 @@ def thumbnails(images: Path, items: Collection[str], width: int) -> dict[str, st
     shards = sorted(images.glob("*.parquet"))
     if not shards:
         raise DataError("holds no image shard; run the media stage first", path=images)
-    wanted = [f"item:{item}" for item in sorted(items)]
+    wanted = pa.array([f"item:{item}" for item in sorted(items)], pa.string())
     scan = ds.dataset(shards, format="parquet").to_table(columns=["key", "bytes"], filter=pc.field("key").isin(wanted))
     rows = zip(scan["key"].to_pylist(), scan["bytes"].to_pylist(), strict=True)
     return {key.partition(":")[2]: data_uri(content, width, f"{images}, key {key}") for key, content in rows}
@@ -38,10 +39,8 @@ def data_uri(content: bytes, width: int, place: str) -> str:
             image.draft("RGB", (2 * width, 4 * width))
             small = image.convert("RGB")
             small.thumbnail((width, 2 * width), Image.Resampling.LANCZOS)
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError(
-            f"is not a picture that can be opened ({error}); run the media stage again", path=place
-        ) from None
+    except (UnidentifiedImageError, OSError, ValueError):
+        raise DataError("cannot be opened as a picture; run the media stage again", path=place) from None
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=82, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
