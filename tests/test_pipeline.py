@@ -18,7 +18,7 @@ from pipeline.params import Params, load_params
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = list(STAGES)
 #: what only decides how things are told, not what is computed: a change there must not train a model again
-TELLING = {"kgrec.errors", "kgrec.progress", "kgrec.config"}
+TELLING = {"kgrec.errors", "kgrec.progress", "kgrec.config", "kgrec.version"}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,27 @@ def test_code_is_declared(word: str, dvc_stages: dict[str, Any]) -> None:
     assert not missing
     unused = [dep for dep in declared if dep.startswith("kgrec/") and not (ROOT / dep).exists()]
     assert not unused
+
+
+@pytest.mark.parametrize(
+    ("changed", "untouched"),
+    [
+        ("artifacts/01_fetch/raw/posters", ["fetch", "interactions", "link", "kg", "split"]),
+        ("pipeline/overrides/posters", ["fetch", "interactions", "link", "kg", "split"]),
+        ("artifacts/01_fetch/raw/kg", ["fetch", "interactions", "link", "split"]),
+        ("kgrec/serving/report", [word for word in WORDS if word != "report"]),
+        ("kgrec/evaluation/significance.py", WORDS[:9]),
+    ],
+)
+def test_a_change_reaches_only_what_it_must(changed: str, untouched: list[str], dvc_stages: dict[str, Any]) -> None:
+    """Follow a changed file downstream, as if every stage that runs again wrote something new."""
+    new, reached = {changed}, set()
+    for word in WORDS:
+        deps = paths(dvc_stages[word].deps)
+        if any(dep == one or dep.startswith(f"{one}/") or one.startswith(f"{dep}/") for dep in deps for one in new):
+            reached.add(word)
+            new |= set(paths(dvc_stages[word].outs))
+    assert sorted(reached, key=WORDS.index) == [word for word in WORDS if word not in untouched]
 
 
 def test_committed_params_are_the_demo_recipe() -> None:

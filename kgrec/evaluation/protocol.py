@@ -8,6 +8,7 @@ those users. Validation masks the training items, the test masks what ``mask`` s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,9 +16,12 @@ import torch
 from pydantic import Field, field_validator
 
 from kgrec.config import Settings
+from kgrec.data.io import read_parquet
+from kgrec.data.schemas import INTERACTIONS
 from kgrec.errors import DataError
 from kgrec.evaluation.metrics import METRICS, Metric, Profile, coverage, user_metrics
 from kgrec.evaluation.ranking import Scorer, UserItems, find_hits, rank_topk
+from kgrec.graphs.vocab import Vocabulary
 
 
 class EvaluateSettings(Settings):
@@ -52,6 +56,12 @@ class EvaluateSettings(Settings):
         if len(set(values)) != len(values):
             raise ValueError("has a value twice")
         return values
+
+
+def read_pairs(path: Path, vocabulary: Vocabulary) -> np.ndarray:
+    """Users and items of a part of the split. shape: (2, P), int64"""
+    table = read_parquet(path, INTERACTIONS)
+    return np.stack([vocabulary.encode_users(table["user_id"]), vocabulary.encode_items(table["item_id"])])
 
 
 def evaluate(

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from kgrec.data.io import read_parquet, write_json, write_parquet
-from kgrec.data.schemas import INTERACTIONS
+from kgrec.data.io import write_json, write_parquet
 from kgrec.errors import ConfigError, DataError
 from kgrec.evaluation.groups import Groups, activity_rows, popularity_rows, quartiles
 from kgrec.evaluation.plots import plot_differences, plot_groups, plot_metrics, write_csv
@@ -23,6 +22,7 @@ from kgrec.evaluation.protocol import (
     mean_metrics,
     measure,
     rank_users,
+    read_pairs,
 )
 from kgrec.evaluation.ranking import UserItems
 from kgrec.evaluation.significance import paired_tests
@@ -126,12 +126,6 @@ def _model_folders(models: Path, settings: EvaluateSettings) -> dict[str, Path]:
     if settings.baseline is not None and settings.baseline not in folders:
         raise ConfigError(f"evaluate.baseline is {settings.baseline!r}; the trained models are {', '.join(folders)}")
     return folders
-
-
-def read_pairs(path: Path, vocabulary: Vocabulary) -> np.ndarray:
-    """Users and items of a part of the split. shape: (2, P), int64"""
-    table = read_parquet(path, INTERACTIONS)
-    return np.stack([vocabulary.encode_users(table["user_id"]), vocabulary.encode_items(table["item_id"])])
 
 
 def _user_items(pairs: np.ndarray, data: GraphData) -> UserItems:

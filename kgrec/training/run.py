@@ -17,9 +17,8 @@ from pydantic import Field
 from kgrec.config import Settings, parse_settings
 from kgrec.data.io import atomic_file, atomic_folder, sha256_file
 from kgrec.errors import ConfigError, DataError, TrainingError
-from kgrec.evaluation.protocol import EvaluateSettings, evaluate
+from kgrec.evaluation.protocol import EvaluateSettings, evaluate, read_pairs
 from kgrec.evaluation.ranking import UserItems
-from kgrec.evaluation.run import read_pairs
 from kgrec.graphs.data import GraphData, load_graph
 from kgrec.graphs.vocab import read_vocabulary
 from kgrec.models.base import Recommender

@@ -42,8 +42,9 @@ class House:
     def __init__(self, folder: Path, changes: dict[str, Any]) -> None:
         self.folder, self.params = folder, folder / "params.yaml"
         recipe = yaml.safe_load((RECIPES / "demo.yaml").read_text(encoding="utf-8"))
-        values = merged(recipe, changes)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.overrides = folder / "overrides"
+        self.overrides.mkdir(parents=True, exist_ok=True)
+        values = merged(merged(recipe, changes), {"media": {"overrides": str(self.overrides)}})
         self.params.write_text(yaml.safe_dump(values), encoding="utf-8")
         commands = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
         self.commands = {
@@ -73,10 +74,21 @@ class House:
         return read_json(self.path(word) / "report.json")
 
 
-@pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> House:
-    """The house that all tests of this folder look at; workers of one run share it. Nobody changes it."""
+def _shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, name: str) -> House:
+    """A house that the workers of one test run share."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
-    with FileLock(shared / "house.lock"):
-        return House(shared / "house", TINY)
+    with FileLock(shared / f"{name}.lock"):
+        return House(shared / name, TINY)
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> House:
+    """The house that all tests of this folder look at. Nobody changes it."""
+    return _shared(request, tmp_path_factory, "house")
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> House:
+    """A house with the same parameters in another place, with caches of its own."""
+    return _shared(request, tmp_path_factory, "twin")
