@@ -54,7 +54,7 @@ class Trainer:
 
     :param validate: model -> metrics on the validation split
     :param state: folder of the training state; what it holds is continued
-    :param on_epoch: called with each finished epoch's row (losses, validation metrics, seconds)
+    :param on_epoch: called with each finished epoch's row (losses, validation metrics, seconds), those before a resume included
     """
 
     def __init__(
@@ -101,6 +101,9 @@ class Trainer:
         if path.exists():
             progress = load_state(path, self.model, self.optimizers)
             log.info("resumed", epoch=progress.epoch, phase=progress.phase, step=progress.step, done=progress.done)
+            if self.on_epoch:
+                for row in progress.history:
+                    self.on_epoch(row)
             return progress
         self.model.refresh()
         return Progress()
