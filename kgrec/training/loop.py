@@ -146,7 +146,7 @@ class Trainer:
                 raise DataError(f"valid_metric {settings.valid_metric!r} is not computed; known: {', '.join(metrics)}")
             row |= {f"valid_{name}": value for name, value in metrics.items()}
             value = metrics[settings.valid_metric]
-            if value > progress.best:
+            if progress.best is None or value > progress.best:
                 progress.best, progress.best_epoch, progress.evaluations_since_best = value, progress.epoch, 0
                 self._save_best()
             else:
@@ -200,7 +200,7 @@ class Trainer:
             loss = torch.stack(list(terms.values())).sum()
             value = float(loss.detach())
             if not math.isfinite(value):
-                shown = ", ".join(f"{k} {float(v):.4g}" for k, v in terms.items())
+                shown = ", ".join(f"{k} {float(v.detach()):.4g}" for k, v in terms.items())
                 raise TrainingError(
                     f"loss is not finite at epoch {epoch}, {phase} step {step} ({shown}); "
                     "the weights before this step are kept: lower learning_rate, or look for extreme features"

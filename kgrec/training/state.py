@@ -30,7 +30,7 @@ class Progress(BaseModel):
     phase: int = 0
     step: int = 0
     #: best validation value so far, its epoch, evaluations since
-    best: float = float("-inf")
+    best: float | None = None
     best_epoch: int = 0
     evaluations_since_best: int = 0
     done: bool = False
