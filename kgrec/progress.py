@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,26 @@ from typing import Any
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import ProgressColumn, Task
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 _active = False
+
+if not structlog.is_configured():
+    # a library says nothing on standard output; an application that wants the events configures structlog itself
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def get_logger(name: str) -> Any:
@@ -38,8 +54,9 @@ class ItemProgress:
         if self._progress is None:
             return
         note = "  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in fields.items())
-        update = {"note": note} if note else {}
-        self._progress.update(self._task, advance=n, **update)
+        self._progress.update(self._task, advance=n)
+        if note:
+            self._progress.update(self._task, note=note)
 
 
 @contextmanager
@@ -60,3 +77,11 @@ def item_progress(description: str, total: float | None, unit: str = "it") -> It
             yield ItemProgress(progress, task)
         finally:
             _active = False
+
+
+if not structlog.is_configured():
+    # a library says nothing on standard output; an application that wants the events configures structlog itself
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )

@@ -21,17 +21,27 @@ ITEMS = pa.schema(
 )  # fmt: skip
 
 #: one row per user; what the source says of a user, as text
-USERS = pa.schema([("user_id", pa.string()), ("gender", pa.string()), ("age", pa.string()), ("occupation", pa.string())])
+USERS = pa.schema(
+    [("user_id", pa.string()), ("gender", pa.string()), ("age", pa.string()), ("occupation", pa.string())]
+)
 
 #: one entity per item and one item per entity; ``score`` in [0, 1], 1 for a link taken from a link file
-LINKS = pa.schema([("item_id", pa.string()), ("entity_id", pa.string()), ("method", pa.string()), ("score", pa.float32())])
+LINKS = pa.schema(
+    [("item_id", pa.string()), ("entity_id", pa.string()), ("method", pa.string()), ("score", pa.float32())]
+)
 
 TRIPLES = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail", pa.string())])
 ENTITIES = pa.schema(
     [("entity_id", pa.string()), ("name", pa.string()), ("description", pa.string()), ("type", pa.string())]
 )
 RELATIONS = pa.schema(
-    [("relation", pa.string()), ("triples", pa.int64()), ("heads", pa.int64()), ("tails", pa.int64()), ("source", pa.string())]
+    [
+        ("relation", pa.string()),
+        ("triples", pa.int64()),
+        ("heads", pa.int64()),
+        ("tails", pa.int64()),
+        ("source", pa.string()),
+    ]
 )
 
 #: ``key`` is ``item:<item_id>`` or ``entity:<entity_id>``; ``bytes`` is the file as published
@@ -45,7 +55,13 @@ TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("lang", pa.stri
 
 #: one row per key and modality: ``status`` in ok / missing / rejected, ``reason`` empty when ok
 LEDGER = pa.schema(
-    [("key", pa.string()), ("modality", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("source", pa.string())]
+    [
+        ("key", pa.string()),
+        ("modality", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("source", pa.string()),
+    ]
 )
 
 
@@ -62,5 +78,11 @@ def features(width: int) -> pa.Schema:
 #: ``type`` in user / item / entity / relation; ``index`` counts from 0 inside each type;
 #: ``entity_id`` is the linked entity of an item; ``title`` is the title, name or description shown to a person
 VOCAB = pa.schema(
-    [("type", pa.string()), ("index", pa.int64()), ("id", pa.string()), ("entity_id", pa.string()), ("title", pa.string())]
+    [
+        ("type", pa.string()),
+        ("index", pa.int64()),
+        ("id", pa.string()),
+        ("entity_id", pa.string()),
+        ("title", pa.string()),
+    ]
 )

@@ -76,7 +76,7 @@ class KGAT(TwoTowerRecommender):
             self.register_buffer(f"attention_{stream}", torch.zeros(len(data.heads)))
 
     @staticmethod
-    def stream_names(settings: Settings) -> list[str]:
+    def stream_names(settings: KGATSettings) -> list[str]:
         """One graph encoder runs per stream; KGAT has one, on the id vectors."""
         return ["id"]
 

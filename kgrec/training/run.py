@@ -38,9 +38,9 @@ class ModelEntry(Settings):
 
     model: str | None = None
     """Name in the registry; null: the entry's own name."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Keys of the model's settings class."""
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     """Keys of the loop's settings that differ for this model."""
 
 

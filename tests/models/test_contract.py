@@ -114,7 +114,8 @@ def test_training_goes_on_after_scores_were_asked(world: GraphData) -> None:
 
 def test_no_node_has_a_modality(world: GraphData) -> None:
     none = {
-        name: ModalityData(torch.zeros_like(m.feature), torch.zeros_like(m.present)) for name, m in world.modalities.items()
+        name: ModalityData(torch.zeros_like(m.feature), torch.zeros_like(m.present))
+        for name, m in world.modalities.items()
     }
     model, _ = trained("multi_kg4rec", replace(world, modalities=none), steps=3)
     assert torch.isfinite(model.full_scores(torch.arange(world.n_users))).all()
@@ -157,7 +158,7 @@ def test_older_format_and_other_graph_are_refused(world: GraphData, worlds: Any,
 def test_unfitted_and_unknown(world: GraphData) -> None:
     with pytest.raises(NotFittedError, match="EASE"):
         build_model("ease", world).full_scores(torch.arange(2))
-    with pytest.raises(ConfigError, match="known: .*kgat"):
+    with pytest.raises(ConfigError, match=r"known: .*kgat"):
         build_model("kgta", world)
     with pytest.raises(ConfigError, match="did you mean 'embedding_size'"):
         build_model("kgat", world, {"embeding_size": 3})

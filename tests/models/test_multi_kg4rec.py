@@ -43,7 +43,9 @@ def test_without_modalities_it_is_kgat_weight_for_weight(world: GraphData) -> No
 def test_two_streams_with_tied_weights_and_no_features_double_kgats_scores(world: GraphData) -> None:
     from dataclasses import replace
 
-    none = {m: ModalityData(torch.zeros_like(d.feature), torch.zeros_like(d.present)) for m, d in world.modalities.items()}
+    none = {
+        m: ModalityData(torch.zeros_like(d.feature), torch.zeros_like(d.present)) for m, d in world.modalities.items()
+    }
     model = model_of(replace(world, modalities=none), fusion=False)
     model.gnn["text"].load_state_dict(model.gnn["image"].state_dict())
     single = model_of(world, modalities=())
@@ -152,20 +154,30 @@ def test_directions(world: GraphData) -> None:
     feature = world.modalities["image"].feature + world.modalities["image"].present[:, None] * torch.randn(
         world.modalities["image"].feature.shape
     )
-    changed = replace(world, modalities={**world.modalities, "image": ModalityData(feature, world.modalities["image"].present)})
+    changed = replace(
+        world, modalities={**world.modalities, "image": ModalityData(feature, world.modalities["image"].present)}
+    )
     for directions, text_moves in ((("t2v",), True), (("v2t",), False), ((), False), (("t2v", "v2t"), True)):
         a, b = (model_of(w, directions=directions).inputs()["text"] for w in (world, changed))
         assert (not torch.allclose(a, b)) == text_moves, directions
 
 
-@pytest.mark.parametrize(("modalities", "width"), [(("text",), 40), (("image",), 40), (("image", "text"), 80), ((), 40)])
+@pytest.mark.parametrize(
+    ("modalities", "width"), [(("text",), 40), (("image",), 40), (("image", "text"), 80), ((), 40)]
+)
 def test_ablations_and_width(world: GraphData, modalities: tuple[str, ...], width: int) -> None:
     assert model_of(world, modalities=modalities).encode().shape == (27, width)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"norm": "pre"}, {"readout": "mean"}, {"transr": "per_modality"}, {"layer_norm_l2": False}, {"fusion_precision": "bfloat16"}],
+    [
+        {"norm": "pre"},
+        {"readout": "mean"},
+        {"transr": "per_modality"},
+        {"layer_norm_l2": False},
+        {"fusion_precision": "bfloat16"},
+    ],
 )
 def test_switches_learn(world: GraphData, settings: dict[str, Any]) -> None:
     grads = gradients(model_of(world, **settings), world)
@@ -199,7 +211,7 @@ def test_parameter_count_of_the_paper() -> None:
 
 
 def test_an_absent_modality_and_odd_heads_are_refused(world: GraphData) -> None:
-    with pytest.raises(ConfigError, match="'audio'.*image, text"):
+    with pytest.raises(ConfigError, match=r"'audio'.*image, text"):
         model_of(world, modalities=("audio",))
     with pytest.raises(ValueError, match="must divide"):
         MultiKG4RecSettings(embedding_size=10, fusion_heads=4)

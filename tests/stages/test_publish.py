@@ -6,7 +6,7 @@ def test_published_model_recommends_and_knows_its_lineage(house) -> None:
     house.report("publish")
     folder = house.path("publish", "model")
     model = kgrec.load(folder)
-    assert len(model.recommend(model.users[0], 5)) == 5
+    assert [len(one) for one in model.recommend(list(model.users[:2]), 5)] == [5, 5]
     assert "SYNTHETIC" in (folder / "README.md").read_text(encoding="utf-8").upper()
     lineage = read_json(folder / "lineage.json")
     assert any(name.startswith("graph/") for name in lineage["inputs"])

@@ -38,7 +38,7 @@ def _sum_rows(indptr, column, weight, x, out, chunks):
 
 
 @numba.njit(parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _edge_dots(indptr, column, g, x, out, chunks):  # type: ignore[no-untyped-def]
+def _edge_dots(indptr, column, g, x, out, chunks):
     for chunk in numba.prange(len(chunks) - 1):
         for row in range(chunks[chunk], chunks[chunk + 1]):
             for edge in range(indptr[row], indptr[row + 1]):
@@ -100,4 +100,4 @@ def aggregate(adjacency: Adjacency, weight: Tensor, x: Tensor, by_tail: Tensor |
     :param by_tail: ``weight[adjacency.t_edge]``; weights that stay constant for many steps need it made only once
     :return: shape: (N, D)
     """
-    return _Aggregate.apply(adjacency, weight, x, by_tail)  # type: ignore[no-any-return, no-untyped-call]
+    return _Aggregate.apply(adjacency, weight, x, by_tail)

@@ -16,7 +16,7 @@ from kgrec.graphs.ops.edge_softmax import edge_softmax
 
 
 @numba.njit(parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _pair_dots(left, right, i, j, edge, out):  # type: ignore[no-untyped-def]
+def _pair_dots(left, right, i, j, edge, out):
     for n in numba.prange(len(edge)):
         total = out.dtype.type(0)
         for k in range(left.shape[1]):

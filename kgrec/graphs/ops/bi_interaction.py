@@ -21,7 +21,7 @@ _U = np.uint64
 
 
 @numba.njit(inline="always")
-def _hash(seed, position):  # type: ignore[no-untyped-def]
+def _hash(seed, position):
     """splitmix64 of a counter: 64 well-mixed bits."""
     z = seed + position * _U(0x9E3779B97F4A7C15)
     z = (z ^ (z >> _U(30))) * _U(0xBF58476D1CE4E5B9)
@@ -30,7 +30,7 @@ def _hash(seed, position):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _sum_and_product(h, n, total, product):  # type: ignore[no-untyped-def]
+def _sum_and_product(h, n, total, product):
     for i in numba.prange(h.shape[0]):
         for j in range(h.shape[1]):
             total[i, j] = h[i, j] + n[i, j]
@@ -38,7 +38,7 @@ def _sum_and_product(h, n, total, product):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def _keep(row_key, j):  # type: ignore[no-untyped-def]
+def _keep(row_key, j):
     """16 bits for column ``j`` of a row: a 32-bit mixer, so that a row is one vector loop."""
     z = np.uint32(row_key + np.uint32(j) * np.uint32(0x9E3779B9))
     z = np.uint32((z ^ (z >> np.uint32(16))) * np.uint32(0x7FEB352D))
@@ -47,7 +47,7 @@ def _keep(row_key, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _activate(a, b, out, slope, keep16, scale, seed):  # type: ignore[no-untyped-def]
+def _activate(a, b, out, slope, keep16, scale, seed):
     for i in numba.prange(a.shape[0]):
         row_key = np.uint32(_hash(seed, _U(i)) >> _U(32))
         for j in range(a.shape[1]):
@@ -57,7 +57,7 @@ def _activate(a, b, out, slope, keep16, scale, seed):  # type: ignore[no-untyped
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _activate_backward(a, b, g, g_a, g_b, slope, keep16, scale, seed):  # type: ignore[no-untyped-def]
+def _activate_backward(a, b, g, g_a, g_b, slope, keep16, scale, seed):
     for i in numba.prange(a.shape[0]):
         row_key = np.uint32(_hash(seed, _U(i)) >> _U(32))
         for j in range(a.shape[1]):
@@ -67,7 +67,7 @@ def _activate_backward(a, b, g, g_a, g_b, slope, keep16, scale, seed):  # type: 
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _combine_backward(h, n, g_total, g_product, g_h, g_n):  # type: ignore[no-untyped-def]
+def _combine_backward(h, n, g_total, g_product, g_h, g_n):
     for i in numba.prange(h.shape[0]):
         for j in range(h.shape[1]):
             s, p = g_total[i, j], g_product[i, j]
@@ -78,7 +78,7 @@ def _combine_backward(h, n, g_total, g_product, g_h, g_n):  # type: ignore[no-un
 
 class _BiInteraction(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         h: Tensor,
         n: Tensor,
@@ -136,7 +136,7 @@ def bi_interaction(
     :return: shape: (N, D_out)
     """
     if h.device.type == "cpu":
-        return _BiInteraction.apply(h, n, w1, b1, w2, b2, negative_slope, dropout, seed)  # type: ignore[no-any-return, no-untyped-call]
+        return _BiInteraction.apply(h, n, w1, b1, w2, b2, negative_slope, dropout, seed)
     total = F.leaky_relu(F.linear(h + n, w1, b1), negative_slope) + F.leaky_relu(
         F.linear(h * n, w2, b2), negative_slope
     )

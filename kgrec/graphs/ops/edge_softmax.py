@@ -15,7 +15,7 @@ from kgrec.graphs.ops.aggregate import _n
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _forward(indptr, score, out, chunks):  # type: ignore[no-untyped-def]
+def _forward(indptr, score, out, chunks):
     for chunk in numba.prange(len(chunks) - 1):
         for row in range(chunks[chunk], chunks[chunk + 1]):
             start, stop = indptr[row], indptr[row + 1]
@@ -33,7 +33,7 @@ def _forward(indptr, score, out, chunks):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _backward(indptr, probability, g, out, chunks):  # type: ignore[no-untyped-def]
+def _backward(indptr, probability, g, out, chunks):
     for chunk in numba.prange(len(chunks) - 1):
         for row in range(chunks[chunk], chunks[chunk + 1]):
             total = out.dtype.type(0)
@@ -77,4 +77,4 @@ def edge_softmax(adjacency: Adjacency, score: Tensor) -> Tensor:
     :param score: shape: (M,), in the adjacency's edge order
     :return: shape: (M,); the weights of each head with edges sum to 1
     """
-    return _EdgeSoftmax.apply(adjacency, score)  # type: ignore[no-any-return, no-untyped-call]
+    return _EdgeSoftmax.apply(adjacency, score)

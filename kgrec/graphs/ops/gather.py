@@ -12,7 +12,7 @@ from kgrec.graphs.ops.aggregate import _n
 
 
 @numba.njit(nogil=True, cache=True)
-def _scatter_add(index, g, out):  # type: ignore[no-untyped-def]
+def _scatter_add(index, g, out):
     for row in range(len(index)):
         for j in range(g.shape[1]):
             out[index[row], j] += g[row, j]
@@ -44,4 +44,4 @@ def gather_rows(x: Tensor, index: Tensor) -> Tensor:
     :param index: shape: (B,), int64
     :return: shape: (B, D)
     """
-    return _GatherRows.apply(x, index)  # type: ignore[no-any-return, no-untyped-call]
+    return _GatherRows.apply(x, index)

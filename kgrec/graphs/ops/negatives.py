@@ -18,7 +18,7 @@ MAX_TRIES = 128
 
 
 @numba.njit(inline="always")
-def _known(row, value, indptr, sorted_values):  # type: ignore[no-untyped-def]
+def _known(row, value, indptr, sorted_values):
     low, high = indptr[row], indptr[row + 1]
     while low < high:
         middle = (low + high) // 2
@@ -30,7 +30,7 @@ def _known(row, value, indptr, sorted_values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _draw(rows, low, high, indptr, known, out, seed):  # type: ignore[no-untyped-def]
+def _draw(rows, low, high, indptr, known, out, seed):
     for i in numba.prange(len(rows)):
         span = _U(high[i] - low[i])
         value = low[i]

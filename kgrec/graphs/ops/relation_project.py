@@ -5,6 +5,7 @@ Gathering one d x k matrix per row would take B d k floats (84 MB at B = 5120, d
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ class _RelationProject(torch.autograd.Function):
         ctx.save_for_backward(x, matrix)
         ctx.bounds = bounds
         out = x.new_empty(len(x), matrix.shape[1])
-        for r, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for r, (start, stop) in enumerate(pairwise(bounds)):
             if stop > start:
                 torch.mm(x[start:stop], matrix[r].T, out=out[start:stop])
         return out
@@ -28,7 +29,7 @@ class _RelationProject(torch.autograd.Function):
         g = gradients[0].contiguous()
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad_matrix = torch.zeros_like(matrix) if ctx.needs_input_grad[1] else None
-        for r, (start, stop) in enumerate(zip(ctx.bounds, ctx.bounds[1:], strict=False)):
+        for r, (start, stop) in enumerate(pairwise(ctx.bounds)):
             if stop == start:
                 continue
             if grad_x is not None:
@@ -46,4 +47,4 @@ def relation_project(x: Tensor, matrix: Tensor, bounds: list[int]) -> Tensor:
     :param bounds: R + 1 row numbers; relation r has rows ``bounds[r]:bounds[r + 1]``
     :return: shape: (B, K)
     """
-    return _RelationProject.apply(x, matrix, bounds)  # type: ignore[no-any-return, no-untyped-call]
+    return _RelationProject.apply(x, matrix, bounds)

@@ -4,6 +4,7 @@ vectors of all layers (KGAT section 3.2; Multi-KG4Rec eqs. (7), (9), (10))."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -48,7 +49,7 @@ class AttentiveGNN(nn.Module):
 
     def __init__(self, widths: Sequence[int], dropout: float, negative_slope: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(BiInteraction(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(BiInteraction(a, b) for a, b in pairwise(widths))
         self.dropout, self.negative_slope = dropout, negative_slope
 
     def forward(self, x: Tensor, graph: WeightedGraph, target: WeightedGraph, seed: int = 0) -> list[Tensor]:

@@ -49,18 +49,18 @@ class ModalityProjector(nn.Module):
         p = F.leaky_relu(self.linear(self.feature), self.negative_slope)
         rows = self.row + n_users
         if self.join == "add":
-            return _PutRows.apply(node, rows, p, True)  # type: ignore[no-any-return, no-untyped-call]
+            return _PutRows.apply(node, rows, p, True)
         if self.join == "concat":
             # a copy of the weight, so that this graph outlives optimizer steps (fusion_refresh > 1)
             p = F.linear(torch.cat([node[rows], p], 1), self.merge.weight.clone(), self.merge.bias)
-        return _PutRows.apply(node, rows, p, False)  # type: ignore[no-any-return, no-untyped-call]
+        return _PutRows.apply(node, rows, p, False)
 
 
 class _PutRows(torch.autograd.Function):
     """``node`` with distinct ``rows`` added to or replaced by ``p``."""
 
     @staticmethod
-    def forward(ctx: Any, node: Tensor, rows: Tensor, p: Tensor, add: bool) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, node: Tensor, rows: Tensor, p: Tensor, add: bool) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.add = add
         return node.index_add(0, rows, p) if add else node.index_copy(0, rows, p)

@@ -8,7 +8,14 @@ import torch
 from torch.autograd import gradcheck
 
 from kgrec.graphs.ops import (
-    Adjacency, KGAttention, NegativeItems, NegativeTails, aggregate, bi_interaction, edge_softmax, gather_rows,
+    Adjacency,
+    KGAttention,
+    NegativeItems,
+    NegativeTails,
+    aggregate,
+    bi_interaction,
+    edge_softmax,
+    gather_rows,
     relation_project,
 )  # fmt: skip
 

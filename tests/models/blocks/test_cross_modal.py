@@ -8,24 +8,31 @@ from torch.nn import functional as F
 
 from kgrec.models.blocks.cross_modal import CrossModalTransformer
 
-I, N, D = 3, 4, 8
+ITEMS, N, D = 3, 4, 8
 BOTH = {"text": ["image"], "image": ["text"]}
 
 
 def transformer(attends: dict[str, list[str]], norm: str = "post", blocks: int = 2) -> CrossModalTransformer:
     torch.manual_seed(0)
     made = CrossModalTransformer(
-        ["image", "text"], attends, width=D, blocks=blocks, heads=2, hidden=16, dropout=0.0, norm=norm  # type: ignore[arg-type]
+        ["image", "text"],
+        attends,
+        width=D,
+        blocks=blocks,
+        heads=2,
+        hidden=16,
+        dropout=0.0,
+        norm=norm,  # type: ignore[arg-type]
     )
     return made.double().eval()
 
 
 def sequences(seed: int = 0, n: int = N) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {m: torch.randn(I, n, D, generator=generator, dtype=torch.float64) for m in ("image", "text")}
+    return {m: torch.randn(ITEMS, n, D, generator=generator, dtype=torch.float64) for m in ("image", "text")}
 
 
-NO_PADDING = torch.zeros(I, N, dtype=torch.bool)
+NO_PADDING = torch.zeros(ITEMS, N, dtype=torch.bool)
 
 
 def test_streams_apart_do_not_see_each_other() -> None:
@@ -59,8 +66,8 @@ def test_permuting_the_other_positions_leaves_the_first() -> None:
 
 def test_padding_changes_nothing() -> None:
     both, x = transformer(BOTH), sequences()
-    longer = {m: torch.cat([v, 100 * torch.ones(I, 3, D, dtype=v.dtype)], 1) for m, v in x.items()}
-    padding = torch.cat([NO_PADDING, torch.ones(I, 3, dtype=torch.bool)], 1)
+    longer = {m: torch.cat([v, 100 * torch.ones(ITEMS, 3, D, dtype=v.dtype)], 1) for m, v in x.items()}
+    padding = torch.cat([NO_PADDING, torch.ones(ITEMS, 3, dtype=torch.bool)], 1)
     for m, y in both(x, NO_PADDING).items():
         assert torch.allclose(both(longer, padding)[m][:, :N], y)
 
@@ -92,7 +99,7 @@ def test_zero_output_weights_leave_two_layer_norms() -> None:
 def test_gradients_are_right() -> None:
     both = transformer(BOTH, blocks=1)
     x = sequences(n=2)
-    padding = torch.zeros(I, 2, dtype=torch.bool)
+    padding = torch.zeros(ITEMS, 2, dtype=torch.bool)
     padding[0, 1] = True
     image, text = (x[m].requires_grad_() for m in ("image", "text"))
     assert gradcheck(lambda i, t: both({"image": i, "text": t}, padding)["text"][:, 0], (image, text))

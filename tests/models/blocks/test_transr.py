@@ -20,7 +20,9 @@ def energy(transr: TransR, h: torch.Tensor, r: int, t: torch.Tensor) -> float:
 def test_loss_is_the_formula_with_relations_in_any_order() -> None:
     torch.manual_seed(0)
     transr, x = TransR(3, 4, 2), torch.randn(6, 4)
-    batch = KGBatch(torch.tensor([0, 1, 2, 5]), torch.tensor([2, 0, 2, 0]), torch.tensor([3, 4, 5, 0]), torch.tensor([1, 1, 0, 3]))
+    batch = KGBatch(
+        torch.tensor([0, 1, 2, 5]), torch.tensor([2, 0, 2, 0]), torch.tensor([3, 4, 5, 0]), torch.tensor([1, 1, 0, 3])
+    )
     rows = list(zip(batch.heads, batch.rels, batch.tails, batch.negative_tails, strict=True))
     terms = [math.log1p(math.exp(energy(transr, x[h], r, x[t]) - energy(transr, x[h], r, x[n]))) for h, r, t, n in rows]
     assert float(transr.loss(x, batch)) == pytest.approx(sum(terms) / 4, rel=1e-5)
@@ -31,7 +33,9 @@ def test_loss_is_the_formula_with_relations_in_any_order() -> None:
 def test_equal_tails_cost_ln_2() -> None:
     transr, x = TransR(2, 4, 3), torch.randn(5, 4)
     t = torch.tensor([3, 4])
-    assert float(transr.loss(x, KGBatch(torch.tensor([0, 1]), torch.tensor([0, 1]), t, t))) == pytest.approx(math.log(2), rel=1e-5)
+    assert float(transr.loss(x, KGBatch(torch.tensor([0, 1]), torch.tensor([0, 1]), t, t))) == pytest.approx(
+        math.log(2), rel=1e-5
+    )
 
 
 def test_energy_zero_translation_and_scaling() -> None:
