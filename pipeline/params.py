@@ -11,7 +11,7 @@ from kgrec.data.fetch import FetchSettings
 from kgrec.data.interactions import InteractionsSettings
 from kgrec.data.split import SplitSettings
 from kgrec.errors import ConfigError
-from kgrec.evaluation.run import EvaluateSettings
+from kgrec.evaluation.protocol import EvaluateSettings
 from kgrec.features.encode import FeaturesSettings
 from kgrec.graphs.build import GraphSettings
 from kgrec.kg.build import KGSettings

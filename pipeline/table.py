@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kgrec.data.io import read_json
+from kgrec.data.io import read_json, read_parquet
+from kgrec.data.schemas import VOCAB
 from kgrec.serving.evaluation_file import Evaluation, read_evaluation
 from pipeline.layout import METRICS, MODEL, PAGE
 
@@ -31,8 +32,10 @@ def summary() -> str:
 
 
 def metrics_table(results: Evaluation, published: str) -> list[str]:
-    """Lines of the table, best model by its first metric on top; the published model is marked by ``*``."""
+    """Lines of the table, for the longest list only: best model by the first metric on top, the published one marked."""
     names = list(results.numbers(published))
+    longest = max((int(name.split("@")[1]) for name in names if "@" in name), default=0)
+    names = [name for name in names if "@" not in name or name.endswith(f"@{longest}")]
     rows = {model: results.numbers(model) for model in results.models}
     order = sorted(rows, key=lambda model: (-rows[model].get(names[0], 0.0), model))
     width = max(len("model"), *(len(model) for model in order)) + 2
@@ -49,8 +52,5 @@ def metrics_table(results: Evaluation, published: str) -> list[str]:
 
 def _some_user() -> str:
     """Id of the first user of the published model."""
-    from kgrec.data.io import read_parquet
-    from kgrec.data.schemas import VOCAB
-
     vocab = read_parquet(MODEL / "vocab.parquet", VOCAB)
     return next(str(row["id"]) for row in vocab.to_pylist() if row["type"] == "user")
