@@ -1,6 +1,6 @@
 """A report says what a stage wrote, small enough for git: schema, rows and nulls of each table, and its own counts.
 
-Reports hold nothing that differs between two equal runs (no times, no paths of the machine), so a change in one of them
+Reports hold nothing that differs between two equal runs (no paths of the machine; no times but how long training took), so a change in one of them
 is a change in the data.
 """
 
@@ -21,7 +21,8 @@ def table_report(files: Iterable[Path]) -> dict[str, Any]:
 
     :returns: ``{"rows": int, "columns": {name: {"type": str, "nulls": int}}}``
     """
-    rows, columns = 0, {}
+    rows = 0
+    columns: dict[str, dict[str, Any]] = {}
     for file in files:
         table = pq.ParquetFile(file)
         rows += table.metadata.num_rows
