@@ -1,7 +1,7 @@
 """A report says what a stage wrote, small enough for git: schema, rows and nulls of each table, and its own counts.
 
-Reports hold nothing that differs between two equal runs (no paths of the machine; no times but how long training took), so a change in one of them
-is a change in the data.
+Reports hold nothing that differs between two equal runs (no paths of the machine, no times but how long training took),
+so a change in one of them is a change in the data.
 """
 
 from __future__ import annotations
