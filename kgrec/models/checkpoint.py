@@ -43,7 +43,8 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with atomic_file(folder / WEIGHTS) as path:
-        save_file(tensors, path, metadata={"format": "pt", "model": name})
+        # one metadata key: safetensors writes several in no fixed order, and equal models should be equal bytes
+        save_file(tensors, path, metadata={"format": "pt"})
     config = {
         "format_version": FORMAT_VERSION,
         "kgrec_version": __version__,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,7 @@ import torch
 from kgrec.graphs.data import GraphData
 from kgrec.models.registry import build_model
 from kgrec.training.loop import LoopSettings, Trainer
-
-_spec = importlib.util.spec_from_file_location("worlds", Path(__file__).parents[1] / "models" / "conftest.py")
-assert _spec is not None
-assert _spec.loader is not None
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
+from tests.worlds import make_world
 
 MODELS: dict[str, dict[str, Any]] = {
     "multi_kg4rec": {
@@ -32,7 +26,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def world() -> GraphData:
-    return _worlds.make_world()  # type: ignore[no-any-return]
+    return make_world()
 
 
 @pytest.fixture
