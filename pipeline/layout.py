@@ -52,7 +52,7 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
     "kg": ("triples.parquet", "entities.parquet", "relations.parquet"),
     "media": ("images", "texts.parquet", "ledger.parquet"),
     "features": ("image.parquet", "text.parquet"),
-    "split": ("train.parquet", "valid.parquet", "test.parquet"),
+    "split": ("train.parquet", "valid.parquet", "test.parquet", "protocol.json"),
     "graph": ("collaborative.dgl", "image.dgl", "text.dgl", "vocab.parquet", "sequences.parquet"),
     "train": ("models", "live"),
     "evaluate": ("metrics.json", "significance.json", "users.parquet", "plots"),

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from kgrec.data import schemas
-from kgrec.data.io import write_parquet
+from kgrec.data.io import write_json, write_parquet
+from kgrec.data.split import SplitSettings
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class World:
                 ),
                 folder / "split" / f"{name}.parquet",
             )
+        write_json(SplitSettings().model_dump(mode="json"), folder / "split" / "protocol.json")
         lists = {name: [[]] * len(self.items) for name in schemas.ITEMS.names[4:]}
         none = [None] * len(self.items)
         _write(

@@ -17,13 +17,15 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from kgrec.config import Settings
-from kgrec.data.io import read_parquet, write_parquet
+from kgrec.data.io import read_parquet, write_json, write_parquet
 from kgrec.data.schemas import INTERACTIONS, LINKS
 from kgrec.errors import DataError
 from kgrec.progress import get_logger
 
 log = get_logger(__name__)
 
+#: how the parts were made, beside them
+PROTOCOL = "protocol.json"
 #: part numbers of an assignment
 PARTS = ("train", "valid", "test")
 
@@ -69,7 +71,8 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
 
     :param interactions: Parquet, schema ``INTERACTIONS``
     :param links: Parquet, schema ``LINKS``; read only with ``linked_only``
-    :param out: folder that gets train, valid and test ``.parquet`` (schema ``INTERACTIONS``, sorted by user, item)
+    :param out: folder that gets train, valid and test ``.parquet`` (schema ``INTERACTIONS``, sorted by user, item) and
+        ``protocol.json``, the settings, which travel with every number
     :returns: counts
     :raises DataError: if a part would be empty, or the method needs timestamps that are not there
     """
@@ -104,6 +107,7 @@ def split_interactions(interactions: Path, links: Path, out: Path, settings: Spl
             )
     for name, one in tables.items():
         write_parquet(one, out / f"{name}.parquet")
+    write_json(settings.model_dump(mode="json"), out / PROTOCOL)
 
     users, items = int(user.max()) + 1, pc.count_distinct(table["item_id"]).as_py()
     counts = {name: one.num_rows for name, one in tables.items()}

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from kgrec.data.io import write_json, write_parquet
+from kgrec.data.io import read_json, write_json, write_parquet
+from kgrec.data.split import PROTOCOL
 from kgrec.errors import ConfigError, DataError
 from kgrec.evaluation.groups import Groups, activity_rows, popularity_rows, quartiles
 from kgrec.evaluation.plots import plot_differences, plot_groups, plot_metrics, write_csv
@@ -95,7 +96,9 @@ def evaluate_models(models: Path, graph: Path, split: Path, out: Path, settings:
             bar.advance()
 
     comparisons = _compare(columns, settings)
+    made = read_json(split / PROTOCOL)
     protocol = {
+        "split": f"{made['method']} {':'.join(f'{ratio:g}' for ratio in made['ratios'])}, seed {made['seed']}",
         "candidates": "all items",
         "mask": settings.mask,
         "metric_profile": settings.metric_profile,

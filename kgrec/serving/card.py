@@ -23,7 +23,7 @@ _KINDS = {
 }
 
 #: what of the protocol stands beside each single number; all of it stands with the data set
-_SHORT_PROTOCOL = ("candidates", "mask", "metric_profile")
+_SHORT_PROTOCOL = ("split", "candidates", "mask", "metric_profile")
 
 
 def write_card(

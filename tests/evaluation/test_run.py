@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from kgrec.data import schemas
-from kgrec.data.io import read_parquet, write_parquet
+from kgrec.data.io import read_parquet, write_json, write_parquet
+from kgrec.data.split import SplitSettings
 from kgrec.errors import CheckpointError, ConfigError, DataError
 from kgrec.evaluation.protocol import EvaluateSettings
 from kgrec.evaluation.run import evaluate_models
@@ -29,6 +30,7 @@ def write_split(folder, parts):
             "timestamp": [None] * len(rows),
         }
         write_parquet(pa.table(columns, schema=schemas.INTERACTIONS), folder / f"{name}.parquet")
+    write_json(SplitSettings(seed=3).model_dump(mode="json"), folder / "protocol.json")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,7 @@ def test_metrics_equal_brute_force(evaluated, made):
     assert content["models"]["ease"]["test"]["Recall@2"] > numbers["test"]["Recall@2"] + 0.2
     assert 0 < numbers["test"]["Coverage@2"] <= 1
     assert content["protocol"]["mask"] == "train+valid"
+    assert content["protocol"]["split"] == "random_per_user 0.8:0.1:0.1, seed 3"
     assert content["protocol"]["users"] == 39
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from kgrec.data.io import sha256_file, write_json, write_parquet
 from kgrec.data.schemas import ENTITIES, IMAGES, INTERACTIONS, ITEMS, LEDGER, LINKS, TEXTS, TRIPLES
+from kgrec.data.split import SplitSettings
 
 USERS, ITEMS_N = 40, 30
 #: items whose poster is missing; their place on the page is taken by a card with the title
@@ -132,6 +133,7 @@ def _write_split(folder: Path, ids: list[str], rng: np.random.Generator) -> None
     for part, rows in parts.items():
         table = pa.Table.from_pylist(rows, schema=INTERACTIONS)
         write_parquet(table, folder / f"{part}.parquet", sort_by=["user_id", "item_id"])
+    write_json(SplitSettings().model_dump(mode="json"), folder / "protocol.json")
 
 
 def _write_media(folder: Path, ids: list[str], titles: list[str], rng: np.random.Generator) -> None:

@@ -99,7 +99,7 @@ def interval_chart(rows: Sequence[tuple[str, float, float, float]]) -> Markup:
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that cover ``low`` to ``high``, about so many."""
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-300):
         pad = abs(low) * 0.05 or 0.5
         low, high = low - pad, high + pad
     raw = (high - low) / max(1, about - 1)

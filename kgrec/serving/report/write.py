@@ -86,10 +86,9 @@ def write_report(
         }
         for person in people
     ]
-    method = next((row.metrics.get("method") for row in stages if row.stage == "split"), None)
     page = _template().render(
         settings=settings, config=published.config, name=name, lead=lead, colours=colours,
-        protocol=describe({**({"split": method} if method else {}), **results.protocol}),
+        protocol=describe(results.protocol),
         rows=metric_table(results, order, shown), names=shown,
         all_rows=metric_table(results, order, names), all_names=names,
         tests=tests, test_chart=test_chart,
