@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from kgrec.data.io import read_json, write_json, write_parquet
 from kgrec.data.split import PROTOCOL
+from kgrec.device import find_device
 from kgrec.errors import ConfigError, DataError
 from kgrec.evaluation.groups import Groups, activity_rows, popularity_rows, quartiles
 from kgrec.evaluation.plots import plot_differences, plot_groups, plot_metrics, write_csv
@@ -71,7 +71,7 @@ def evaluate_models(models: Path, graph: Path, split: Path, out: Path, settings:
     users = evaluated_users(test)
     activity = quartiles(train.counts())
     popularity = quartiles(np.bincount(parts["train"][1], minlength=data.n_items))
-    device = _device(settings.device)
+    device = find_device(settings.device)
 
     numbers: dict[str, dict[str, dict[str, float]]] = {}
     columns: dict[str, dict[str, np.ndarray]] = {}
@@ -143,14 +143,6 @@ def _check_same_train(pairs: np.ndarray, data: GraphData, split: Path, graph: Pa
         raise DataError(
             f"its interactions are not those of {split / 'train.parquet'}; rerun the graph stage", path=graph
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"evaluate.device is {name!r}, but torch sees no CUDA device; use auto or cpu")
-    return torch.device(name)
 
 
 def _compare(columns: dict[str, dict[str, np.ndarray]], settings: EvaluateSettings) -> list[dict[str, Any]]:

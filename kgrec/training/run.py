@@ -16,6 +16,7 @@ from pydantic import Field
 
 from kgrec.config import Settings, parse_settings
 from kgrec.data.io import atomic_file, atomic_folder, sha256_file
+from kgrec.device import find_device
 from kgrec.errors import ConfigError, DataError, TrainingError
 from kgrec.evaluation.protocol import EvaluateSettings, evaluate, read_pairs
 from kgrec.evaluation.ranking import UserItems
@@ -204,19 +205,6 @@ def _short(value: float) -> float:
         if isinstance(value, int) or float(value).is_integer()
         else float(np.format_float_positional(value, 6, fractional=False))
     )
-
-
-def find_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` as a device. :raises ConfigError: if torch does not see it"""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device {name!r} is not one torch knows; use auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device is {name!r}, but torch sees no CUDA device; use auto or cpu, or see `kgrec doctor`")
-    return device
 
 
 def keep_memory() -> None:

@@ -191,7 +191,7 @@ def test_damaged_model_is_an_error(made, tmp_path):
 
 def test_cuda_without_a_device_is_an_error(made, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"evaluate\.device is 'cuda'"):
+    with pytest.raises(ConfigError, match=r"device is 'cuda'"):
         evaluate_models(
             made / "models", made / "graph", made / "split", tmp_path, QUICK.model_copy(update={"device": "cuda"})
         )

@@ -11,7 +11,7 @@ import pytest
 from kgrec.errors import CheckpointError, ConfigError, DataError
 from kgrec.graphs.build import GraphSettings, build_graph
 from kgrec.models.checkpoint import read_config
-from kgrec.training.run import TrainSettings, find_device, train_models
+from kgrec.training.run import TrainSettings, train_models
 from tests.films import films
 
 SMALL = {"embedding_size": 8, "relation_size": 4, "layers": [4]}
@@ -104,13 +104,6 @@ def test_bad_settings_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         stage(**changes)
     assert not (tmp_path / "models").exists()
-
-
-def test_an_absent_gpu_is_an_error_and_never_a_silent_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="sees no CUDA device"):
-        find_device("cuda")
-    assert find_device("auto").type == "cpu"
 
 
 def test_a_damaged_state_leaves_the_old_models_alone(stage: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import torch
 
+from kgrec.device import find_device
 from kgrec.features.encoders import efficientnet, minilm, openclip, transformers_clip
 from kgrec.features.encoders.base import Encoder, Modality, unavailable
 
@@ -34,15 +35,7 @@ def open_encoder(name: str, modality: Modality, device: str = "auto", batch_size
     if opener is None:
         others = [m for f, m in _OPENERS if f == family]
         raise unavailable(name, f"it encodes {others[0]}s, not {modality}s" if others else "no encoder has this name")
-    return opener(name, _device(device), batch_size)
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise unavailable(f"(on {device})", "there is no CUDA device here; set device: auto or cpu")
-    return torch.device(device)
+    return opener(name, find_device(device), batch_size)
 
 
 @dataclass(frozen=True)

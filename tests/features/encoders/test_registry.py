@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from kgrec.errors import EncoderUnavailable
+from kgrec.errors import ConfigError, EncoderUnavailable
 from kgrec.features.encoders import available_encoders, base, efficientnet, open_encoder
 
 
@@ -18,7 +18,7 @@ def test_a_wrong_modality_is_told_from_an_unknown_name() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none() -> None:
-    with pytest.raises(EncoderUnavailable, match="no CUDA device"):
+    with pytest.raises(ConfigError, match="no CUDA device"):
         open_encoder("efficientnet-lite0", "image", "cuda")
 
 
