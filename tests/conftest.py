@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
+import structlog
+
+# as an application would: events from INFO on, to standard error
+structlog.configure(
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
