@@ -33,7 +33,7 @@ repro: env  ## run what changed since the last run, then show metrics, model and
 	@python -m pipeline table
 
 test: env  ## run the tests
-	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: env  ## style, types, and the direction of imports
 	ruff check .
