@@ -4,12 +4,14 @@ it was trained for. Nothing is pickled."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from kgrec.data.io import atomic_file, read_json, write_json
 from kgrec.errors import CheckpointError, DataError
@@ -31,6 +33,15 @@ def sizes(data: GraphData) -> dict[str, int]:
     }  # fmt: skip
 
 
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors atomically, from whatever device they are on.
+
+    :param metadata: one key, since safetensors writes several in no fixed order, and equal models should be equal bytes
+    """
+    with atomic_file(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+
+
 def save_model(
     model: Recommender, name: str, data: GraphData, folder: Path, training: dict[str, Any] | None = None
 ) -> None:
@@ -41,10 +52,7 @@ def save_model(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with atomic_file(folder / WEIGHTS) as path:
-        # one metadata key: safetensors writes several in no fixed order, and equal models should be equal bytes
-        save_file(tensors, path, metadata={"format": "pt"})
+    save_tensors(model.state_dict(), folder / WEIGHTS, {"format": "pt"})
     config = {
         "format_version": FORMAT_VERSION,
         "kgrec_version": __version__,

@@ -19,7 +19,7 @@ from kgrec.errors import DataError, TrainingError
 from kgrec.graphs.data import GraphData
 from kgrec.graphs.ops import NegativeItems, NegativeTails
 from kgrec.models.base import CFBatch, KGBatch, Recommender
-from kgrec.models.checkpoint import load_weights
+from kgrec.models.checkpoint import load_weights, save_tensors
 from kgrec.progress import get_logger, item_progress
 from kgrec.training.state import Progress, derive_seed, load_state, save_state
 
@@ -148,7 +148,7 @@ class Trainer:
             value = metrics[settings.valid_metric]
             if progress.best is None or value > progress.best:
                 progress.best, progress.best_epoch, progress.evaluations_since_best = value, progress.epoch, 0
-                self._save_best()
+                save_tensors(self.model.state_dict(), self.state / "best.safetensors", {"format": "pt"})
             else:
                 progress.evaluations_since_best += 1
         row |= {"train_seconds": trained, "seconds": time.perf_counter() - started}
@@ -160,21 +160,8 @@ class Trainer:
         log.info("finished epoch", **{k: round(v, 5) for k, v in row.items()})
         if self.on_epoch:
             self.on_epoch(row)
-        progress.epoch, progress.phase, progress.step, progress.sums, progress.seconds = (
-            progress.epoch + 1,
-            0,
-            0,
-            {},
-            0.0,
-        )
-
-    def _save_best(self) -> None:
-        from safetensors.torch import save_file
-
-        from kgrec.data.io import atomic_file
-
-        with atomic_file(self.state / "best.safetensors") as path:
-            save_file({k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}, path)
+        progress.epoch += 1
+        progress.phase, progress.step, progress.sums, progress.seconds = 0, 0, {}, 0.0
 
     def _steps(self, phase: str) -> int:
         if phase == "kg":

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from kgrec.data.io import atomic_file
 from kgrec.errors import CheckpointError
 from kgrec.models.base import Recommender
+from kgrec.models.checkpoint import save_tensors
 
 
 class Progress(BaseModel):
@@ -59,9 +58,7 @@ def save_state(
         for number, parameter in enumerate(model.parameters()):
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{name}/{number}/{key}"] = value
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"progress": progress.model_dump_json()})
+    save_tensors(tensors, path, {"progress": progress.model_dump_json()})
 
 
 def load_state(path: Path, model: Recommender, optimizers: dict[str, torch.optim.Optimizer]) -> Progress:
