@@ -62,13 +62,16 @@ class SourceFile:
 def list_files(folder: Path | str) -> dict[str, SourceFile]:
     """All files of ``folder``, its subfolders and its zip archives, by base name; hidden files are passed over.
 
+    :param folder: a zip archive may stand for it
+
     :raises DataError: if the folder is missing, an archive is damaged, or a base name occurs twice
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    archive = folder.suffix.lower() == ".zip" and folder.is_file()
+    if not folder.is_dir() and not archive:
         raise DataError("no such folder; run the fetch stage first", path=folder)
     found: dict[str, SourceFile] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in [folder] if archive else sorted(path for path in folder.rglob("*") if path.is_file()):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
         for file in _members(path) if path.suffix.lower() == ".zip" else [_file(path)]:

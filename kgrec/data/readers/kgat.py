@@ -22,6 +22,11 @@ def recognise(names: Collection[str]) -> bool:
     return {"train.txt", "item_list.txt"} <= set(names)
 
 
+def has_items(names: Collection[str]) -> bool:
+    """Whether the item file of this format is there."""
+    return "item_list.txt" in names
+
+
 def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
     """Read the set. There are no ratings and no times; numbers become the published ids where a list maps them."""
     names = ["train.txt", *(["test.txt"] if "test.txt" in files else [])]
@@ -32,6 +37,11 @@ def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
         items_table({"item_id": items}),
         users_table({"user_id": users}),
     )
+
+
+def read_items(files: dict[str, SourceFile], reading: Reading) -> pa.Table:
+    """Read ``item_list.txt`` alone: ids without titles."""
+    return items_table({"item_id": _ids(files, "item_list.txt", reading)})
 
 
 def _ids(files: dict[str, SourceFile], name: str, reading: Reading) -> pa.Array:

@@ -37,19 +37,29 @@ def recognise(names: Collection[str]) -> bool:
     return "u.data" in names
 
 
+def has_items(names: Collection[str]) -> bool:
+    """Whether the item file of this format is there."""
+    return "u.item" in names
+
+
 def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
     """Read the set. Ratings lie in 1 to 5."""
     ratings = reading.rows(need(files, "u.data"), "\t", ["user_id", "item_id", "rating", "timestamp"])
     interactions = [rows.interactions(rating_range=(1, 5)) for rows in ratings]
-    movie = ["item_id", "title", "released", "video_released", "url", *GENRES]
-    movies = reading.rows(need(files, "u.item"), "|", movie, encodings=ENCODINGS)
     person = ["user_id", "age", "gender", "occupation", "zip"]
     people = reading.rows(need(files, "u.user"), "|", person, encodings=ENCODINGS)
     return RatingsData(
         pa.concat_tables([RAW_INTERACTIONS.empty_table(), *interactions]),
-        read_distinct(movies, "item_id", _items, ITEMS),
+        read_items(files, reading),
         read_distinct(people, "user_id", users_table, USERS),
     )
+
+
+def read_items(files: dict[str, SourceFile], reading: Reading) -> pa.Table:
+    """Read ``u.item`` alone."""
+    movie = ["item_id", "title", "released", "video_released", "url", *GENRES]
+    movies = reading.rows(need(files, "u.item"), "|", movie, encodings=ENCODINGS)
+    return read_distinct(movies, "item_id", _items, ITEMS)
 
 
 def _items(columns: Strings) -> pa.Table:

@@ -29,17 +29,27 @@ def recognise(names: Collection[str]) -> bool:
     return "ratings.csv" in names and "movies.csv" in names
 
 
+def has_items(names: Collection[str]) -> bool:
+    """Whether the item file of this format is there."""
+    return "movies.csv" in names
+
+
 def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
     """Read the set. Ratings lie in .5 to 5; there are no users."""
     ratings = reading.rows(need(files, "ratings.csv"), ",", quoted=True)
     interactions = [rows.interactions("userId", "movieId", rating_range=(0.5, 5)) for rows in ratings]
+    return RatingsData(pa.concat_tables([RAW_INTERACTIONS.empty_table(), *interactions]), read_items(files, reading))
+
+
+def read_items(files: dict[str, SourceFile], reading: Reading) -> pa.Table:
+    """Read ``movies.csv`` alone, with the IMDb ids of ``links.csv`` where that is there."""
     movies = reading.rows(need(files, "movies.csv"), ",", quoted=True)
     items = read_distinct(movies, "movieId", _items, ITEMS)
     if LINKS in files:
         keys = read_imdb_links(files[LINKS], reading)
         known = pa.array([keys.get(item) for item in items["item_id"].to_pylist()], pa.string())
         items = items.set_column(items.column_names.index("imdb_id"), ITEMS.field("imdb_id"), known)
-    return RatingsData(pa.concat_tables([RAW_INTERACTIONS.empty_table(), *interactions]), items)
+    return items
 
 
 def _items(columns: Strings) -> pa.Table:

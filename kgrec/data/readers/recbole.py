@@ -38,6 +38,11 @@ def recognise(names: Collection[str]) -> bool:
     return any(name.endswith(".inter") for name in names)
 
 
+def has_items(names: Collection[str]) -> bool:
+    """Whether the item file of this format is there; ``u.item`` is MovieLens-100K's."""
+    return any(name.endswith(".item") and name != "u.item" for name in names)
+
+
 def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
     """Read the set. ``rating`` and ``timestamp`` may be absent; values of a ``token_seq`` stand between blanks."""
     inter = _one(files, ".inter")
@@ -52,12 +57,17 @@ def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
         )
         for rows in _rows(inter, reading)
     ]
-    items, users = ITEMS.empty_table(), USERS.empty_table()
-    if (item := _one(files, ".item")) is not None:
-        items = read_distinct(_rows(item, reading), "item_id", _items, ITEMS)
+    users = USERS.empty_table()
     if (user := _one(files, ".user")) is not None:
         users = read_distinct(_rows(user, reading), "user_id", users_table, USERS)
-    return RatingsData(pa.concat_tables([RAW_INTERACTIONS.empty_table(), *interactions]), items, users)
+    interactions = [RAW_INTERACTIONS.empty_table(), *interactions]
+    return RatingsData(pa.concat_tables(interactions), read_items(files, reading), users)
+
+
+def read_items(files: dict[str, SourceFile], reading: Reading) -> pa.Table:
+    """Read the ``.item`` file alone; no items if there is none."""
+    item = _one(files, ".item")
+    return ITEMS.empty_table() if item is None else read_distinct(_rows(item, reading), "item_id", _items, ITEMS)
 
 
 def _one(files: dict[str, SourceFile], suffix: str) -> SourceFile | None:

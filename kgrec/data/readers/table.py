@@ -40,14 +40,21 @@ def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
         rows.interactions(table.user_id, table.item_id, table.rating, table.timestamp)
         for rows in _rows(need(files, table.interactions), reading, table.header)
     ]
-    items, users = ITEMS.empty_table(), USERS.empty_table()
-    if table.items is not None:
-        found = _rows(need(files, table.items), reading)
-        items = read_distinct(found, table.item_id, lambda columns: _items(columns, table), ITEMS)
+    users = USERS.empty_table()
     if table.users is not None:
         found = _rows(need(files, table.users), reading)
         users = read_distinct(found, table.user_id, lambda columns: _users(columns, table), USERS)
-    return RatingsData(pa.concat_tables([RAW_INTERACTIONS.empty_table(), *interactions]), items, users)
+    interactions = [RAW_INTERACTIONS.empty_table(), *interactions]
+    return RatingsData(pa.concat_tables(interactions), read_items(files, reading), users)
+
+
+def read_items(files: dict[str, SourceFile], reading: Reading) -> pa.Table:
+    """Read the file that ``table.items`` names alone; no items if it names none."""
+    table = reading.settings.table
+    if table.items is None:
+        return ITEMS.empty_table()
+    found = _rows(need(files, table.items), reading)
+    return read_distinct(found, table.item_id, lambda columns: _items(columns, table), ITEMS)
 
 
 def _rows(file: SourceFile, reading: Reading, header: list[str] | None = None) -> Iterator[Rows]:
