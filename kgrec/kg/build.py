@@ -27,7 +27,7 @@ from kgrec.kg.ids import item_node
 from kgrec.kg.neighbourhood import gather_neighbourhood
 from kgrec.kg.rdf import Store, scan_dump, unescape
 from kgrec.kg.readers import KGAT_MAPS, KgatFolder, Triple, metadata_triples, read_recbole_kg
-from kgrec.kg.relations import DENIED, INVERSES
+from kgrec.kg.relations import INVERSES, spell_out
 from kgrec.kg.sql import count, query_sql, run_sql
 from kgrec.kg.titles import same_title
 from kgrec.progress import get_logger
@@ -58,9 +58,9 @@ class KGSettings(Settings):
     relations_allow: tuple[str, ...] = ("*",)
     """Glob patterns of final relation names that may stay (``film.*``, ``metadata.genre``)."""
 
-    relations_deny: tuple[str, ...] = ("default",)
-    """Glob patterns of dump predicates and final relation names that are left out; ``default`` stands for
-    ``kgrec.kg.relations.DENIED``."""
+    relations_deny: tuple[str, ...] | dict[str, str] = ("default",)
+    """Glob patterns of dump predicates and final relation names that are left out, or each with the reason; ``default``,
+    ``bookkeeping`` and ``leaks`` stand for the groups of ``kgrec.kg.relations``, where every pattern has one."""
 
     min_entity: int = Field(1, ge=1)
     """Least number of triples of an entity; items always stay. Together with ``min_relation`` repeated until stable."""
@@ -102,9 +102,9 @@ class KGSettings(Settings):
     """Memory DuckDB may use before it works on disk; changes no output."""
 
     @property
-    def denied(self) -> tuple[str, ...]:
-        """``relations_deny`` with ``default`` spelt out."""
-        return tuple(p for name in self.relations_deny for p in (DENIED if name == "default" else (name,)))
+    def denied(self) -> dict[str, str]:
+        """Pattern -> reason of ``relations_deny``, groups spelt out."""
+        return spell_out(self.relations_deny)
 
 
 def build_kg(items: Path, links: Path, kg: Path, out: Path, settings: KGSettings) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _read_dumps(
     scans = {}
     with Store(folder) as store:
         for path in dumps:
-            scans[path.name] = scan_dump(path, store, settings.denied, settings.max_malformed)
+            scans[path.name] = scan_dump(path, store, tuple(settings.denied), settings.max_malformed)
             log.info("scanned dump", file=path.name, lines=scans[path.name]["lines"])
     for path in (store.facts, store.types, store.labels):
         connection.execute(f"CREATE VIEW {path.stem} AS SELECT * FROM read_parquet('{path}')")

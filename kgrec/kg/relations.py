@@ -1,15 +1,134 @@
-"""Relations known beforehand: those that say nothing about taste, and pairs that state one fact from both ends."""
+"""Relations known beforehand: those that say nothing about taste, those that leak the target, and pairs of one fact.
+
+A fact leaks the target when it came from what users did or chose: then it says whom an item pleased instead of what the
+item is, and a model that reads it is measured on its own answer. Each pattern stands with its reason; patterns are
+globs over relation names as a dump or a ready-made graph spells them (``film.film.genre``, ``wdt:P444``).
+"""
 
 from __future__ import annotations
 
-#: left out by default: bookkeeping of the knowledge base, keys and pages, and a shop's own shelves and likenesses
-DENIED = (
-    "type.*", "key.*", "http://rdf.freebase.com/key/*", "http://www.w3.org/*",
-    "freebase.*", "dataworld.*", "user.*", "pipeline.*", "base.schemastaging.*",
-    "common.topic.*", "common.webpage.*", "common.notable_for.*", "common.document.*", "common.image.*",
-    "common.licensed_object.*", "common.resource.*", "common.phone_number.*",
-    "media_common.cataloged_instance.*", "media_common.netflix_*", "film.film.netflix_*", "*similar*",
-)  # fmt: skip
+from collections.abc import Iterable, Mapping
+
+_TYPES = "what kind of record this is; the types of entities are read apart from the facts"
+_KEYS = "keys into other catalogues, one per entity"
+_UPKEEP = "upkeep of the knowledge base, not a fact about the world"
+_PRIVATE = "a contributor's own drafts and lists, unchecked"
+_PAGES = "pages, pictures and documents about the entity"
+_CONTACT = "how to reach somebody"
+_LICENCE = "terms of a text or picture"
+
+#: pattern -> reason: says nothing about what an item is like
+BOOKKEEPING: dict[str, str] = {
+    "type.*": _TYPES,
+    "key.*": _KEYS,
+    "key/*": _KEYS,
+    "http://rdf.freebase.com/key/*": _KEYS,
+    "http://www.w3.org/*": _TYPES,
+    "freebase.*": _UPKEEP,
+    "dataworld.*": _UPKEEP,
+    "kg.object_profile.*": _UPKEEP,
+    "pipeline.*": _UPKEEP,
+    "base.schemastaging.*": _PRIVATE,
+    "base.yupgrade.*": _PRIVATE,
+    "user.*": _PRIVATE,
+    "common.topic.*": _PAGES,
+    "common.webpage.*": _PAGES,
+    "common.document.*": _PAGES,
+    "common.image.*": _PAGES,
+    "common.resource.*": _PAGES,
+    "common.notable_for.*": "a summary of the types, for display",
+    "common.licensed_object.*": _LICENCE,
+    "common.phone_number.*": _CONTACT,
+    "media_common.cataloged_instance.*": _KEYS,
+}
+
+_RATED = "ratings and reviews are given by those whose ratings are to be predicted"
+_LIKENESS = "likeness computed from what users chose together"
+_AUDIENCE = "money taken counts the audience: popularity, known only afterwards"
+_PLACES = "places in lists and charts: polls and sales, known only afterwards"
+_COUNTED = "how many users saw, played or liked it: popularity, known only afterwards"
+_SHELVES = "shelves of a shop, arranged by what its customers take"
+_LIKED = "somebody's declared taste"
+_VOTED = "an award by the audience's vote"
+
+#: pattern -> reason: known only from what users did or chose
+LEAKS: dict[str, str] = {
+    "*user_rating*": _RATED,
+    "*viewer_rating*": _RATED,
+    "*average_rating*": _RATED,
+    "*aggregate_rating*": _RATED,
+    "*review_score*": _RATED,
+    "http://schema.org/aggregateRating": _RATED,
+    "http://schema.org/review*": _RATED,
+    "wdt:P444": _RATED,  # review score
+    "*similar*": _LIKENESS,
+    "*also_bought*": _LIKENESS,
+    "*also_viewed*": _LIKENESS,
+    "*bought_together*": _LIKENESS,
+    "*buy_after_viewing*": _LIKENESS,
+    "*gross_revenue*": _AUDIENCE,
+    "*box_office*": _AUDIENCE,
+    "http://dbpedia.org/*/gross": _AUDIENCE,
+    "wdt:P2142": _AUDIENCE,  # box office
+    "*award.ranked_item.*": _PLACES,
+    "*award.ranked_list.*": _PLACES,
+    "*award.ranking.*": _PLACES,
+    "*chart_position*": _PLACES,
+    "*best_seller*": _PLACES,
+    "*bestseller*": _PLACES,
+    "wdt:P1352": _PLACES,  # ranking
+    "*popularity*": _COUNTED,
+    "*view_count*": _COUNTED,
+    "*play_count*": _COUNTED,
+    "*.netflix_*": _SHELVES,
+    "*favorite*": _LIKED,
+    "*favourite*": _LIKED,
+    "*audience_award*": _VOTED,
+    "*people_s_choice*": _VOTED,
+    "*viewers_choice*": _VOTED,
+}
+
+#: left out by default
+DENIED: dict[str, str] = BOOKKEEPING | LEAKS
+
+#: pattern of a name in lower case -> who votes. Juries and audiences hand out their awards through the same relations, so it
+#: is the award, or its ceremony, that leaks, with every fact stated through it
+VOTED_AWARDS: dict[str, str] = {
+    "*audience award*": "the audience of a festival",
+    "*audience choice*": "the audience",
+    "*people's choice*": "the audience, or anyone in a poll",
+    "*viewers' choice*": "viewers",
+    "*readers' choice*": "readers of a magazine or a site",
+    "*mtv movie award*": "viewers of MTV",
+    "*mtv movie & tv award*": "viewers of MTV",
+    "*teen choice*": "anyone between 13 and 19",
+    "*kids' choice*": "children who watch Nickelodeon",
+    "*blockbuster entertainment award*": "customers of a video shop",
+    "*empire award*": "readers of a film magazine",
+    "*scream award*": "viewers of Spike",
+    "*national movie award*": "viewers of ITV",
+    "*goodreads choice*": "members of Goodreads",
+    "*locus award*": "readers of a magazine",
+}
+
+#: names that stand for a whole group of patterns in ``relations_deny``
+GROUPS: dict[str, dict[str, str]] = {"default": DENIED, "bookkeeping": BOOKKEEPING, "leaks": LEAKS}
+
+_ASKED = "named in kg.relations_deny"
+
+
+def spell_out(deny: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """Pattern -> reason of a deny list, group names replaced by their patterns.
+
+    :param deny: patterns and group names, or a mapping of these to reasons; a group's patterns keep their own
+    """
+    given = deny if isinstance(deny, Mapping) else dict.fromkeys(deny, _ASKED)
+    patterns: dict[str, str] = {}
+    for name, reason in given.items():
+        for pattern, why in GROUPS.get(name, {name: DENIED.get(name, reason)}).items():
+            patterns.setdefault(pattern, why)
+    return patterns
+
 
 #: Freebase's own pairs of a property and its reverse, for the domains people recommend in
 INVERSES = (
