@@ -1,27 +1,99 @@
-"""Filters turn raw facts into the triples of the graph and count what each of them drops: the funnel."""
+"""Filters turn raw facts into the triples of the graph, count what each of them drops, and say for which reason.
+
+What goes because of a name, a relation's or an award's, is kept in the table ``dropped(relation, facts, pattern, reason)``
+of the connection, so that a report can show it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from kgrec.kg.sql import count, run_sql
+from kgrec.kg.relations import spell_out
+from kgrec.kg.sql import count, query_sql, run_sql
+
+#: what was left out because of a name: ``facts`` of ``relation`` matched ``pattern``, which is denied for ``reason``
+DROPPED = pa.schema(
+    [("relation", pa.string()), ("facts", pa.int64()), ("pattern", pa.string()), ("reason", pa.string())]
+)
+
+_NOT_ALLOWED = "fits no pattern of kg.relations_allow"
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a relation fits one of the glob patterns (``film.*``), case-sensitively."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return first_match(name, patterns) is not None
+
+
+def first_match(name: str, patterns: Iterable[str]) -> str | None:
+    """The first of the glob patterns that a relation fits."""
+    return next((pattern for pattern in patterns if fnmatchcase(name, pattern)), None)
+
+
+def refused(facts: Mapping[str, int], allow: Iterable[str], deny: Iterable[str] | Mapping[str, str]) -> pa.Table:
+    """Which relations may not stay, and why.
+
+    :param facts: number of facts by relation
+    :param deny: patterns, or patterns with reasons; see ``kgrec.kg.relations``
+    :return: ``DROPPED``, one row per relation refused, sorted by relation
+    """
+    allowed, reasons = tuple(allow), spell_out(deny)
+    rows = []
+    for relation in sorted(facts):
+        pattern = first_match(relation, reasons)
+        if pattern is not None:
+            rows.append((relation, facts[relation], pattern, reasons[pattern]))
+        elif not matches(relation, allowed):
+            rows.append((relation, facts[relation], "", _NOT_ALLOWED))
+    return pa.Table.from_pylist([dict(zip(DROPPED.names, row, strict=True)) for row in rows], schema=DROPPED)
+
+
+def drop_voted(connection: duckdb.DuckDBPyConnection, names: Mapping[str, str]) -> dict[str, int]:
+    """Leave out awards by the audience's vote, and every fact stated through one.
+
+    Works between gathering and merging, on ``near``, ``star``, ``mediators``, ``labels``, ``raw`` and ``given``: a
+    nomination is a mediator of award, work and nominee, and goes whole when its award is such a one.
+
+    :param names: glob of a lower-case name -> who votes, as ``kgrec.kg.relations.VOTED_AWARDS``
+    :return: how many awards and ceremonies, and how many facts
+    """
+    columns = {"pattern": list(names), "reason": [f"an award by the vote of {who}" for who in names.values()]}
+    connection.register(
+        "voted_names", pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
+    )
+    run_sql(connection, "quality_voted")
+    connection.unregister("voted_names")
+    run_sql(connection, "quality_votes")
+    gone = query_sql(connection, "quality_dropped").cast(DROPPED)
+    _note(connection, gone)
+    for table, head, tail in (("near", "s", "o"), ("star", "s", "o"), ("raw", "h", "t")):
+        connection.execute(
+            f"DELETE FROM {table} WHERE {head} IN (SELECT node FROM through) OR {tail} IN (SELECT node FROM through)"
+        )
+    return {"voted_awards": count(connection, "voted"), "voted_facts": sum(gone["facts"].to_pylist())}
+
+
+def dropped(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """``DROPPED``: what the filters of this connection left out because of a name, most facts first."""
+    _note(connection, DROPPED.empty_table())
+    query = "SELECT * FROM dropped ORDER BY facts DESC, relation, pattern"
+    return connection.sql(query).to_arrow_table().cast(DROPPED)
 
 
 def filter_triples(
-    connection: duckdb.DuckDBPyConnection, allow: Iterable[str], deny: Iterable[str], min_entity: int, min_relation: int
+    connection: duckdb.DuckDBPyConnection,
+    allow: Iterable[str],
+    deny: Iterable[str] | Mapping[str, str],
+    min_entity: int,
+    min_relation: int,
 ) -> dict[str, int]:
     """Turn ``raw(h, r, t, source)`` into ``triples(h, r, t, source)``, one row per fact, its sources joined by ``+``.
 
+    :param deny: patterns, or patterns with reasons; what they drop is added to ``dropped``
     :param min_entity: least triples of an entity that is no item
     :param min_relation: least triples of a relation
     :return: the funnel, in order: facts read, what each step dropped, triples left
@@ -30,8 +102,12 @@ def filter_triples(
     distinct = count(connection, "(SELECT DISTINCT h, r, t FROM raw WHERE h <> t)")
     run_sql(connection, "merge")
     merged = count(connection, "triples")
-    relations = [row[0] for row in connection.execute("SELECT DISTINCT r FROM triples ORDER BY r").fetchall()]
-    _keep(connection, "r", [r for r in relations if matches(r, allow) and not matches(r, deny)])
+    found = dict(connection.execute("SELECT r, count(*) FROM triples GROUP BY r ORDER BY r").fetchall())
+    out = refused(found, allow, deny)
+    _note(connection, out)
+    connection.register("refused", out)
+    connection.execute("DELETE FROM triples WHERE r IN (SELECT relation FROM refused)")
+    connection.unregister("refused")
     wanted = count(connection, "triples")
     if min_entity > 1 or min_relation > 1:
         _core(connection, min_entity, min_relation)
@@ -85,7 +161,11 @@ def _core(connection: duckdb.DuckDBPyConnection, min_entity: int, min_relation: 
     connection.unregister("kept")
 
 
-def _keep(connection: duckdb.DuckDBPyConnection, column: str, values: list[str]) -> None:
-    connection.register("kept", pa.table({"value": pa.array(values, pa.string())}))
-    connection.execute(f"DELETE FROM triples WHERE {column} NOT IN (SELECT value FROM kept)")
-    connection.unregister("kept")
+def _note(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
+    """Append to ``dropped``."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS dropped(relation VARCHAR, facts BIGINT, pattern VARCHAR, reason VARCHAR)"
+    )
+    connection.register("noted", rows)
+    connection.execute("INSERT INTO dropped SELECT * FROM noted")
+    connection.unregister("noted")
