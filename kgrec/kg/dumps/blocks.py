@@ -26,6 +26,8 @@ from kgrec.kg.dumps.streams import DAMAGE, Stream, open_stream
 SIZE = 1 << 25
 #: blocks decompressed before they are asked for
 AHEAD = 2
+#: zero bytes before and behind the text of a block, for readers that take many bytes at once
+PAD = 64
 #: bytes decompressed at once: what the checksum then reads is still in the processor's cache
 _PIECE = 1 << 20
 
@@ -37,8 +39,8 @@ class Block:
     index: int
     #: 1-based number of the first line
     first_line: int
-    #: bytes of the lines; shape: (size,), uint8; valid until ``release``
-    data: npt.NDArray[np.uint8]
+    #: bytes of the lines between ``PAD`` zero bytes on both sides; shape: (PAD + size + PAD,), uint8; until ``release``
+    padded: npt.NDArray[np.uint8]
     #: compressed bytes read when the block was ready
     position: int
     #: compressed bytes of the file, None where unknown
@@ -48,9 +50,16 @@ class Block:
     _buffer: Any = field(default=None, repr=False)
     _spare: list[Any] = field(default_factory=list, repr=False)
 
+    @property
+    def data(self) -> npt.NDArray[np.uint8]:
+        """Bytes of the lines; shape: (size,), uint8; valid until ``release``."""
+        return self.padded[PAD:-PAD]
+
     def release(self) -> None:
-        """Give the memory of ``data`` back; optional, and the fast way through a big dump."""
-        self.data = self.data[:0]
+        """Give the memory of ``data`` back once it is read; not doing so only costs time."""
+        if self.lines is None:
+            self.lines = count_lines(self.data)
+        self.padded = self.padded[:0]
         if self._buffer is not None:
             self._spare.append(self._buffer)
             self._buffer = None
@@ -95,13 +104,11 @@ def open_blocks(source: str | Path, *, block: int = SIZE, skip_blocks: int = 0) 
                 raise _explain(got, source, line - 1) from None
             room.release()
             got.first_line = line
-            if got.index < skip_blocks:
-                line += count_lines(got.data)
+            if got.index >= skip_blocks:
+                yield got
+            else:
                 got.release()
-                continue
-            data = got.data
-            yield got
-            line += count_lines(data) if got.lines is None else got.lines
+            line += count_lines(got.data) if got.lines is None else got.lines
     finally:
         stop.set()
         room.release()
@@ -115,27 +122,28 @@ def _cut(stream: Stream, size: int) -> Iterator[Block]:
     index = 0
     ended = False
     while not ended:
-        buffer = spare.pop() if spare else _memory(2 * size + 1)
+        buffer = spare.pop() if spare else _memory(PAD + 2 * size + 1 + PAD)
         view = memoryview(buffer)
-        kept = len(rest)
-        view[:kept] = rest
-        filled = _fill(stream, view[kept : kept + size]) + kept
+        kept = PAD + len(rest)
+        view[PAD:kept] = rest
+        filled = kept + _fill(stream, view[kept : kept + size])
         ended = filled < kept + size
-        if kept == size:
+        if len(rest) == size:
             # a line that is too long: what follows its first bytes is left out
             end = buffer.find(b"\n", kept, filled)
             tail = bytes(view[end:filled]) if end >= 0 else b""
             view[kept : kept + len(tail)] = tail
             filled = kept + len(tail)
-        if ended and filled and view[filled - 1] != ord("\n"):
+        if ended and filled > PAD and view[filled - 1] != ord("\n"):
             view[filled] = ord("\n")
             filled += 1
-        cut = buffer.rfind(b"\n", 0, filled) + 1
+        cut = max(buffer.rfind(b"\n", PAD, filled) + 1, PAD)
         rest = bytes(view[cut : min(filled, cut + size)])
-        if ended and not cut:
+        if ended and cut == PAD:
             return
-        data = np.frombuffer(buffer, np.uint8, cut)
-        yield Block(index, 0, data, stream.position, stream.total, _buffer=buffer, _spare=spare)
+        view[cut : cut + PAD] = bytes(PAD)
+        padded = np.frombuffer(buffer, np.uint8, cut + PAD)
+        yield Block(index, 0, padded, stream.position, stream.total, _buffer=buffer, _spare=spare)
         index += 1
 
 

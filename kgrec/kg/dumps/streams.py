@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import fsspec
 import pyarrow as pa
@@ -41,7 +41,7 @@ class Text(Protocol):
 class Stream:
     """An open file: its decompressed ``text``, and how much of it was read."""
 
-    def __init__(self, text: Text, raw: io.BufferedReader, total: int | None) -> None:
+    def __init__(self, text: Text, raw: io.BufferedReader[Any], total: int | None) -> None:
         self.text = text
         #: compressed bytes of the whole file; None if the server does not say
         self.total = total
@@ -79,7 +79,7 @@ def open_stream(source: str | Path) -> Iterator[Stream]:
         yield Stream(_decompress(found, raw, stack), raw, total)
 
 
-def _open_raw(source: str, stack: ExitStack) -> tuple[io.BufferedReader, int | None]:
+def _open_raw(source: str, stack: ExitStack) -> tuple[io.BufferedReader[Any], int | None]:
     if "://" not in source:
         local = stack.enter_context(io.BufferedReader(io.FileIO(source), _READ))
         return local, os.fstat(local.fileno()).st_size
@@ -87,7 +87,7 @@ def _open_raw(source: str, stack: ExitStack) -> tuple[io.BufferedReader, int | N
     return io.BufferedReader(cast(io.RawIOBase, remote), _REMOTE_READ), getattr(remote, "size", None)
 
 
-def _decompress(found: str | None, raw: io.BufferedReader, stack: ExitStack) -> Text:
+def _decompress(found: str | None, raw: io.BufferedReader[Any], stack: ExitStack) -> Text:
     if found == "gzip":
         # the reader inside isal's GzipFile, which alone decompresses into a given buffer, without a copy
         return isal_zlib._GzipReader(raw, _READ)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 
 from kgrec.errors import DataError
-from kgrec.kg.dumps import open_blocks
+from kgrec.kg.dumps import PAD, open_blocks
 
 TEXT = b"".join(b"<s%d>\t<p>\t<o%d>\t.\n" % (i, i * i) for i in range(4000))
 
@@ -73,9 +73,14 @@ def test_cut_is_the_rule(tmp_path_factory: pytest.TempPathFactory, text: bytes, 
 
 def test_lines_are_numbered(tmp_path: Path) -> None:
     (tmp_path / "a.nt.gz").write_bytes(gzip.compress(TEXT))
-    firsts = [block.first_line for block in open_blocks(tmp_path / "a.nt.gz", block=5000)]
     counts = [text.count(b"\n") for text in expected(TEXT, 5000)]
-    assert firsts == [1 + sum(counts[:k]) for k in range(len(counts))]
+    firsts = [1 + sum(counts[:k]) for k in range(len(counts))]
+    assert [block.first_line for block in open_blocks(tmp_path / "a.nt.gz", block=5000)] == firsts
+    released = []
+    for block in open_blocks(tmp_path / "a.nt.gz", block=5000):
+        released.append(block.first_line)
+        block.release()
+    assert released == firsts
     told = []
     for block in open_blocks(tmp_path / "a.nt.gz", block=5000):
         told.append(block.first_line)
@@ -89,6 +94,13 @@ def test_goes_on_where_another_run_ended(tmp_path: Path) -> None:
     rest = open_blocks(tmp_path / "a.nt.gz", block=5000, skip_blocks=4)
     assert [(b.index, b.first_line, b.data.tobytes()) for b in rest] == whole[4:]
     assert read(tmp_path / "a.nt.gz", block=5000, skip_blocks=1000) == []
+
+
+def test_text_lies_between_zeros(tmp_path: Path) -> None:
+    (tmp_path / "a.nt.gz").write_bytes(gzip.compress(TEXT))
+    for block in open_blocks(tmp_path / "a.nt.gz", block=5000):
+        assert block.padded.tobytes() == bytes(PAD) + block.data.tobytes() + bytes(PAD)
+        block.release()
 
 
 def test_memory_is_used_again_only_after_release(tmp_path: Path) -> None:
