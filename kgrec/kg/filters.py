@@ -52,22 +52,30 @@ def refused(facts: Mapping[str, int], allow: Iterable[str], deny: Iterable[str] 
     return pa.Table.from_pylist([dict(zip(DROPPED.names, row, strict=True)) for row in rows], schema=DROPPED)
 
 
+def name_voted(connection: duckdb.DuckDBPyConnection, names: Mapping[str, str]) -> None:
+    """Make ``voted(node, name, pattern, reason)`` of ``spoken(node, name)``: the awards by the audience's vote.
+
+    :param names: glob of a lower-case name -> who votes, as ``kgrec.kg.relations.VOTED_AWARDS``
+    """
+    reasons = [f"an award by the vote of {who}" for who in names.values()]
+    patterns = pa.table({"pattern": pa.array(names, pa.string()), "reason": pa.array(reasons, pa.string())})
+    connection.register("voted_names", patterns)
+    run_sql(connection, "quality_voted")
+    connection.unregister("voted_names")
+
+
 def drop_voted(connection: duckdb.DuckDBPyConnection, names: Mapping[str, str]) -> dict[str, int]:
     """Leave out awards by the audience's vote, and every fact stated through one.
 
     Works between gathering and merging, on ``near``, ``star``, ``mediators``, ``labels``, ``raw`` and ``given``: a
     nomination is a mediator of award, work and nominee, and goes whole when its award is such a one.
 
-    :param names: glob of a lower-case name -> who votes, as ``kgrec.kg.relations.VOTED_AWARDS``
+    :param names: as for ``name_voted``
     :return: how many awards and ceremonies, and how many facts
     """
-    columns = {"pattern": list(names), "reason": [f"an award by the vote of {who}" for who in names.values()]}
-    connection.register(
-        "voted_names", pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
-    )
-    run_sql(connection, "quality_voted")
-    connection.unregister("voted_names")
-    run_sql(connection, "quality_votes")
+    run_sql(connection, "quality_spoken")
+    name_voted(connection, names)
+    run_sql(connection, "quality_voted_facts")
     gone = query_sql(connection, "quality_dropped").cast(DROPPED)
     _note(connection, gone)
     for table, head, tail in (("near", "s", "o"), ("star", "s", "o"), ("raw", "h", "t")):

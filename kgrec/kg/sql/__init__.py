@@ -14,9 +14,9 @@ def run_sql(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Any)
     connection.execute(_text(name), parameters or None)
 
 
-def query_sql(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
-    """Rows of the query in ``<name>.sql``."""
-    return connection.sql(_text(name)).to_arrow_table()
+def query_sql(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Any) -> pa.Table:
+    """Rows of the query in ``<name>.sql`` with ``$parameters``."""
+    return connection.sql(_text(name), params=parameters or None).to_arrow_table()
 
 
 def count(connection: duckdb.DuckDBPyConnection, source: str) -> int:

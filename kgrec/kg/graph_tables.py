@@ -1,0 +1,72 @@
+"""A written graph, opened as tables of a DuckDB connection: facts, names and items, read from Parquet as they are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kgrec.data.schemas import ENTITIES, ITEMS, LINKS, TRIPLES
+from kgrec.errors import DataError
+from kgrec.kg.ids import item_node
+from kgrec.kg.sql import count
+
+
+def open_graph(
+    connection: duckdb.DuckDBPyConnection, graph: Path, items: Path | None = None, links: Path | None = None
+) -> None:
+    """Make ``facts(h, r, t)`` without repeats, ``named(node, name, type)`` and ``items(node, item_id, title)``.
+
+    :param graph: folder of ``triples.parquet`` and, where it has them, ``entities.parquet`` and ``links.parquet``
+    :param items: items.parquet; without it the items are the linked entities and the nodes made for unlinked items
+    :param links: links.parquet; without it the one in ``graph``, else no item is linked
+    :raises DataError: if a file is missing, damaged, lacks a column, or holds no triple
+    """
+    graph = Path(graph)
+    if not graph.is_dir():
+        raise DataError("no such folder; give one that the kg stage or `kgrec kg import` wrote", path=graph)
+    entities, inside = graph / "entities.parquet", graph / "links.parquet"
+    links = links or (inside if inside.exists() else None)
+    _view(connection, "read_triples", graph / "triples.parquet", TRIPLES)
+    _view(connection, "read_entities", entities if entities.exists() else None, ENTITIES)
+    _view(connection, "read_links", links, LINKS)
+    _view(connection, "read_items", items, ITEMS)
+    run = connection.execute
+    run("CREATE TABLE facts AS SELECT DISTINCT head AS h, relation AS r, tail AS t FROM read_triples ORDER BY r, h, t")
+    if not count(connection, "facts"):
+        raise DataError("holds no triple", path=graph / "triples.parquet")
+    run("CREATE VIEW named AS SELECT entity_id AS node, name, type FROM read_entities")
+    if items is not None:
+        run(
+            "CREATE TABLE items AS SELECT coalesce(entity_id, ? || i.item_id) AS node, i.item_id, title "
+            "FROM read_items i LEFT JOIN read_links USING (item_id) ORDER BY node",
+            [item_node("")],
+        )
+        return
+    run(
+        "CREATE TABLE items AS SELECT entity_id AS node, item_id, NULL::VARCHAR AS title FROM read_links UNION ALL "
+        "SELECT node, node[len($prefix) + 1:], NULL FROM (SELECT h AS node FROM facts UNION SELECT t FROM facts) "
+        "WHERE starts_with(node, $prefix) ORDER BY node",
+        {"prefix": item_node("")},
+    )
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path | None, schema: pa.Schema) -> None:
+    """A view of a Parquet file with the columns of ``schema``; of no rows where there is no file."""
+    if path is None:
+        connection.register(name, schema.empty_table())
+        return
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file; run the stage that writes it first", path=path)
+    try:
+        present = pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"cannot be read as Parquet ({error})", path=path) from error
+    missing = [column for column in schema.names if column not in present]
+    if missing:
+        raise DataError(f"lacks column(s) {', '.join(missing)}; it has {', '.join(present)}", path=path)
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"CREATE VIEW {name} AS SELECT {', '.join(schema.names)} FROM read_parquet('{quoted}')")
