@@ -40,7 +40,7 @@ def plot_relations(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     facts.set_yticks(places, [short_name(row["relation"]) for row in shown], fontsize=7.5)
     for place, row in enumerate(shown):
         if row["leak"] and row["leaking"] < row["triples"]:
-            share = f"{100 * row['leaking'] / row['triples']:.2g} % of it"
+            share = f"{100 * row['leaking'] / row['triples']:.2g} % leaks"
             facts.annotate(
                 share, (row["triples"], place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7,
                 color=_RED,
