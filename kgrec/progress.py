@@ -58,6 +58,11 @@ class ItemProgress:
         if note:
             self._progress.update(self._task, note=note)
 
+    def expect(self, total: float | None) -> None:
+        """Say, or correct, how many units there are."""
+        if self._progress is not None:
+            self._progress.update(self._task, total=total)
+
 
 @contextmanager
 def item_progress(description: str, total: float | None, unit: str = "it") -> Iterator[ItemProgress]:
@@ -77,11 +82,3 @@ def item_progress(description: str, total: float | None, unit: str = "it") -> It
             yield ItemProgress(progress, task)
         finally:
             _active = False
-
-
-if not structlog.is_configured():
-    # a library says nothing on standard output; an application that wants the events configures structlog itself
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )

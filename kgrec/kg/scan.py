@@ -1,0 +1,690 @@
+"""Scanning reads lines of N-Triples, ``<subject> <predicate> <object> .``, into columns of codes and literals.
+
+One pass over a block of whole lines: 64 bytes at a time for the ends of lines and the bytes beyond ASCII, then term by term.
+What a predicate is for (``FACT``, ``TYPE``, ``NAME`` …) is asked once per predicate; the loop only looks it up. Every
+line is checked against the grammar (W3C N-Triples 1.1: UTF-8, IRIs, escapes, language tags, final dot), whether its
+predicate is wanted or not; tabs and blanks both separate. What does not fit is reported with its line and a reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kgrec.kg.codes import hash_bytes, mid_code, number_code
+from kgrec.kg.simd import high64, load64, match64, trailing_zeros, unequal64
+
+#: what a predicate is for; a sum of these, 0 for what is left out
+FACT, TYPE, NAME, LABEL, LITERAL, _INVALID = 1, 2, 4, 8, 16, 64
+# NAME keeps a literal in every language, LABEL in the chosen ones, LITERAL keeps any object as written
+
+REASONS = (
+    "", "is not UTF-8", "has no subject <…> or _:…", "has no predicate <…>", "has no object <…>, _:… or \"…\"",
+    "has a character that an IRI may not have", "has a broken escape", "has a literal that does not end",
+    "has a malformed language tag or datatype", "does not end in a dot", "has a literal longer than extract.max_literal",
+    "has a carriage return inside", "has a predicate that is no IRI",
+)  # fmt: skip
+_UTF8, _SUBJECT, _PREDICATE, _OBJECT, _IRI, _ESCAPE, _OPEN, _SUFFIX, _DOT, _LONG, _RETURN, _NO_IRI = range(1, 13)
+
+# places in the context array
+_LINE, _ROW_LINE, _FACTS, _TYPES, _LITERALS, _TERMS, _BAD, _TEXT, _TERM_TEXT, _ASK, _ASK_START, _ASK_END, _ASK_TYPE = (
+    range(13)
+)
+_BLANK, _DENIED, _DROPPED = range(13, 16)
+_CONTEXT = 16
+
+_PAD = 64
+_U = np.uint64
+_MISS = np.int64(-1)
+
+
+def _words(text: bytes) -> tuple[np.uint64, ...]:
+    return tuple(np.frombuffer(text[i : i + 8].ljust(8, b"\0"), dtype=np.uint64)[0] for i in range(0, len(text), 8))
+
+
+_FREEBASE = b"<http://rdf.freebase.com/ns/"
+_WIKIDATA = b"<http://www.wikidata.org/entity/"
+_F0, _F1, _F2, _F3 = _words(_FREEBASE)
+_W0, _W1, _W2, _W3 = _words(_WIKIDATA)
+_HALF = np.uint64(0xFFFFFFFF)
+_K1, _K2, _K3 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53))
+
+#: byte -> 1 in an IRI, 2 a backslash, 0 never; 1 in a blank node's label
+_IRI_BYTES = np.array([0 if b <= 32 or chr(b) in '<>"{}|^`' else 2 if b == 92 else 1 for b in range(256)], np.uint8)
+_LABEL_BYTES = np.array([1 if b >= 128 or chr(b).isalnum() or chr(b) in "_-.:" else 0 for b in range(256)], np.uint8)
+
+
+@nb.njit(cache=True, nogil=True)
+def _find_lines(text: Any, stop: int, ends: Any, flags: Any) -> Any:
+    """Ends of the lines of ``text[_PAD:stop]`` and, per line, 1 if it is not ASCII + 2 if it has ``\\`` + 4 if ``\\r``.
+
+    Returns their number, or -1 if they are more than ``ends`` holds.
+    """
+    base = _U(text.ctypes.data)
+    lines = 0
+    flag = np.uint8(0)
+    for at in range(_PAD, stop, 64):
+        address = base + _U(at)
+        ends_here = match64(address, np.uint8(10))
+        high = high64(address)
+        slash = match64(address, np.uint8(92))
+        turn = match64(address, np.uint8(13))
+        if at + 64 > stop:
+            keep = (_U(1) << _U(stop - at)) - _U(1)
+            ends_here &= keep
+            high &= keep
+            slash &= keep
+            turn &= keep
+        while ends_here:
+            low = ends_here & (~ends_here + _U(1))
+            below = low - _U(1)
+            if high & below:
+                flag |= np.uint8(1)
+            if slash & below:
+                flag |= np.uint8(2)
+            if turn & below:
+                flag |= np.uint8(4)
+            high &= ~below
+            slash &= ~below
+            turn &= ~below
+            if lines == len(ends):
+                return -1
+            ends[lines] = at + np.int64(trailing_zeros(ends_here))
+            flags[lines] = flag
+            flag = np.uint8(0)
+            lines += 1
+            ends_here ^= low
+        if high:
+            flag |= np.uint8(1)
+        if slash:
+            flag |= np.uint8(2)
+        if turn:
+            flag |= np.uint8(4)
+    return lines
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _find(base: Any, start: int, end: int, byte: int) -> Any:
+    """First place of ``byte`` in ``[start, end)``, or ``end``."""
+    at: Any = start
+    while at < end:
+        found = match64(base + _U(at), np.uint8(byte))
+        if found:
+            at += np.int64(trailing_zeros(found))
+            return min(at, end)
+        at += 64
+    return end
+
+
+@nb.njit(cache=True, nogil=True)
+def _is_utf8(text: Any, start: int, end: int) -> bool:
+    at = start
+    while at < end:
+        byte = text[at]
+        if byte < 0x80:
+            at += 1
+            continue
+        if 0xC2 <= byte <= 0xDF:
+            more, low, high = 1, 0x80, 0xBF
+        elif 0xE0 <= byte <= 0xEF:
+            more, low, high = 2, 0xA0 if byte == 0xE0 else 0x80, 0x9F if byte == 0xED else 0xBF
+        elif 0xF0 <= byte <= 0xF4:
+            more, low, high = 3, 0x90 if byte == 0xF0 else 0x80, 0x8F if byte == 0xF4 else 0xBF
+        else:
+            return False
+        if at + more >= end:
+            return False
+        if not low <= text[at + 1] <= high:
+            return False
+        for place in range(2, more + 1):
+            if not 0x80 <= text[at + place] <= 0xBF:
+                return False
+        at += more + 1
+    return True
+
+
+@nb.njit(cache=True, nogil=True)
+def _escape_end(text: Any, at: int, end: int, codes_only: bool) -> Any:
+    """Behind the escape that starts with the backslash at ``at``; -1 where it is none (``codes_only``: only \\u, \\U)."""
+    if at + 1 >= end:
+        return -1
+    kind = text[at + 1]
+    if kind == 117 or kind == 85:
+        count = 4 if kind == 117 else 8
+        if at + 2 + count > end:
+            return -1
+        for place in range(at + 2, at + 2 + count):
+            byte = text[place]
+            if not (48 <= byte <= 57 or 65 <= byte <= 70 or 97 <= byte <= 102):
+                return -1
+        return at + 2 + count
+    if not codes_only and (
+        kind == 116 or kind == 98 or kind == 110 or kind == 114 or kind == 102 or kind == 34 or kind == 39 or kind == 92
+    ):
+        return at + 2
+    return -1
+
+
+@nb.njit(cache=True, nogil=True)
+def _iri_fault(text: Any, start: int, end: int) -> Any:
+    """0 if ``text[start:end]`` may stand between angle brackets, else a reason."""
+    at = start
+    while at < end:
+        kind = _IRI_BYTES[text[at]]
+        if kind == 1:
+            at += 1
+        elif kind == 2:
+            at = _escape_end(text, at, end, True)
+            if at < 0:
+                return _ESCAPE
+        else:
+            return _IRI
+    return 0
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _skip_blanks(text: Any, at: int, end: int) -> Any:
+    while at < end and (text[at] == 9 or text[at] == 32):
+        at += 1
+    return at
+
+
+@nb.njit(cache=True, nogil=True)
+def _resource(text: Any, base: Any, at: int, end: int, found: Any) -> Any:
+    """Read ``<…>`` or ``_:…`` at ``at``: its end, or minus a reason. ``found``: code, start and end of the id's text."""
+    if text[at] == 60:
+        address = base + _U(at)
+        close = _find(base, at + 1, end, 62)
+        if close == end:
+            return -_IRI
+        code = _MISS
+        start = at + 1
+        w0, w1, w2 = load64(address), load64(address + _U(8)), load64(address + _U(16))
+        w3 = load64(address + _U(24))
+        if w0 == _F0 and w1 == _F1 and w2 == _F2 and w3 & _HALF == _F3:
+            start = at + 28
+            if close - start > 2 and text[start + 1] == 46 and (text[start] == 109 or text[start] == 103):
+                code = mid_code(text, start, close)
+        elif w0 == _W0 and w1 == _W1 and w2 == _W2 and w3 == _W3 and text[at + 32] == 81:
+            code = number_code(text, at + 33, close)
+            start = at + 32 if code >= 0 else start
+        if code < 0:
+            fault = _iri_fault(text, at + 1, close)
+            if fault:
+                return -fault
+            code = hash_bytes(base + _U(start), close - start)
+        found[0], found[1], found[2] = code, start, close
+        return close + 1
+    if text[at] == 95 and at + 2 < end and text[at + 1] == 58:
+        stop = at + 2
+        while stop < end and _LABEL_BYTES[text[stop]]:
+            stop += 1
+        while stop > at + 2 and text[stop - 1] == 46:  # a label may hold dots but not end in one
+            stop -= 1
+        if stop == at + 2 or text[at + 2] == 45 or text[at + 2] == 46:
+            return -_OBJECT
+        found[0], found[1], found[2] = hash_bytes(base + _U(at), stop - at), at, stop
+        return stop
+    return -_OBJECT
+
+
+@nb.njit(cache=True, nogil=True)
+def _literal_end(text: Any, base: Any, at: int, end: int, escapes: bool, tag: Any) -> Any:
+    """Behind the literal at ``at``, or minus a reason. ``tag[0]``: its language's first part, lower case, as a number."""
+    tag[0] = 0
+    place = at + 1
+    if escapes:
+        while place < end and text[place] != 34:
+            if text[place] == 92:
+                place = _escape_end(text, place, end, False)
+                if place < 0:
+                    return -_ESCAPE
+            else:
+                place += 1
+    else:
+        place = _find(base, place, end, 34)
+    if place >= end:
+        return -_OPEN
+    place += 1
+    if place < end and text[place] == 64:
+        place += 1
+        start = place
+        word: Any = np.int64(0)
+        while place < end and 65 <= (text[place] & 0xDF) <= 90:
+            if place - start < 8:
+                word = (word << 8) | (text[place] | 0x20)
+            place += 1
+        if place == start:
+            return -_SUFFIX
+        if place - start > 7:
+            word = -1  # longer than any language we may have been asked for
+        while place < end and text[place] == 45:
+            part = place + 1
+            place = part
+            while place < end and (65 <= (text[place] & 0xDF) <= 90 or 48 <= text[place] <= 57):
+                place += 1
+            if place == part:
+                return -_SUFFIX
+        tag[0] = word
+        return place
+    if place < end and text[place] == 94:
+        if place + 2 >= end or text[place + 1] != 94 or text[place + 2] != 60:
+            return -_SUFFIX
+        close = _find(base, place + 3, end, 62)
+        if close == end:
+            return -_SUFFIX
+        fault = _iri_fault(text, place + 3, close)
+        return -fault if fault else close + 1
+    return place
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _equal(left: Any, right: Any, length: int) -> bool:
+    """Whether ``length`` bytes are the same; up to 63 more are read."""
+    while length >= 64:
+        if unequal64(left, right):
+            return False
+        left += _U(64)
+        right += _U(64)
+        length -= 64
+    return unequal64(left, right) & ((_U(1) << _U(length)) - _U(1)) == _U(0)
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _quick_hash(end: Any, length: int) -> Any:
+    """Hash of a term by its length and its last 16 bytes; up to 16 bytes before ``end`` are read."""
+    h = _U(length) * _K1
+    last = load64(end - _U(8))
+    if length < 8:
+        last = last >> _U((8 - length) << 3) if length else _U(0)
+    h ^= last * _K2
+    if length >= 16:
+        h ^= load64(end - _U(16)) * _K3
+    h ^= h >> _U(32)
+    return np.int64(h >> _U(1))
+
+
+@nb.njit(cache=True, nogil=True)
+def _look_up(text: Any, base: Any, start: int, end: int, slots: Any, known: Any, keys: Any) -> Any:
+    """Number of the term ``text[start:end]`` in a table, or -1."""
+    length = end - start
+    mask = len(slots) - 1
+    hashed = _quick_hash(base + _U(end), length)
+    slot = hashed & mask
+    key_base = _U(keys.ctypes.data)
+    while slots[slot] >= 0:
+        number = slots[slot]
+        like = known[number, 0] == hashed and known[number, 2] == length
+        if like and _equal(base + _U(start), key_base + _U(known[number, 1]), length):
+            return number
+        slot = (slot + 1) & mask
+    return -1
+
+
+@nb.njit(cache=True, nogil=True)
+def _emit_term(text: Any, found: Any, recent: Any, ctx: Any, term_code: Any, term_end: Any, term_text: Any) -> None:
+    """Keep the text of a hashed id, unless this block kept it a moment ago."""
+    place = found[0] & (len(recent) - 1)
+    if recent[place] != found[0]:
+        recent[place] = found[0]
+        at = ctx[_TERM_TEXT]
+        for byte in range(found[1], found[2]):
+            term_text[at] = text[byte]
+            at += 1
+        ctx[_TERM_TEXT] = at
+        term_code[ctx[_TERMS]] = found[0]
+        term_end[ctx[_TERMS] + 1] = at
+        ctx[_TERMS] += 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _scan(
+    text: Any, lines: int, ends: Any, flags: Any, longest: int, languages: Any,
+    p_slots: Any, p_known: Any, p_keys: Any, p_use: Any, t_slots: Any, t_known: Any, t_keys: Any,
+    recent: Any, ctx: Any, fact_s: Any, fact_p: Any, fact_o: Any, type_s: Any, type_o: Any,
+    lit_s: Any, lit_p: Any, lit_end: Any, lit_text: Any, term_code: Any, term_end: Any, term_text: Any,
+    bad_line: Any, bad_reason: Any,
+) -> Any:  # fmt: skip
+    """Scan from line ``ctx[_LINE]`` on. Returns 0 at the end, 1 to ask for the predicate or type at ``ctx[_ASK_START]``."""
+    base = _U(text.ctypes.data)
+    subject = np.zeros(3, dtype=np.int64)
+    thing = np.zeros(3, dtype=np.int64)
+    tag = np.zeros(1, dtype=np.int64)
+    last, last_length = _U(0), 0
+    for line in range(ctx[_LINE], lines):
+        start = ends[line - 1] + 1 if line else _PAD
+        end = np.int64(ends[line])
+        flag = flags[line]
+        if end > start and text[end - 1] == 13:
+            end -= 1
+        reason = 0
+        at = _skip_blanks(text, start, end)
+        if at == end or text[at] == 35:
+            if flag & 1 and not _is_utf8(text, start, end):
+                reason = _UTF8
+            else:
+                ctx[_BLANK] += 1
+                continue
+        elif flag & 1 and not _is_utf8(text, start, end):
+            reason = _UTF8
+        elif flag & 4 and _find(base, start, end, 13) < end:
+            reason = _RETURN
+        # subject
+        if reason == 0:
+            if last_length > 0 and at + last_length < end and _equal(base + _U(at), last, last_length):
+                at += last_length
+            else:
+                last_length = 0
+                stop = _resource(text, base, at, end, subject)
+                if stop < 0:
+                    reason = _SUBJECT if -stop == _OBJECT else -stop
+                else:
+                    if text[at] == 60:  # a blank node has no closing mark, so equal beginnings prove nothing
+                        last, last_length = base + _U(at), stop - at
+                    at = stop
+        # predicate
+        predicate = -1
+        use = 0
+        if reason == 0:
+            at = _skip_blanks(text, at, end)
+            if at >= end or text[at] != 60:
+                reason = _PREDICATE
+            else:
+                close = _find(base, at + 1, end, 62)
+                if close == end:
+                    reason = _PREDICATE
+                else:
+                    predicate = _look_up(text, base, at + 1, close, p_slots, p_known, p_keys)
+                    if predicate < 0:
+                        ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, at + 1, close, 0
+                        return 1
+                    use = p_use[predicate]
+                    if use == _INVALID:
+                        reason = _NO_IRI
+                    at = close + 1
+        # object
+        literal = False
+        first = 0
+        if reason == 0:
+            at = _skip_blanks(text, at, end)
+            first = at
+            if at >= end:
+                reason = _OBJECT
+            elif text[at] == 34:
+                literal = True
+                at = _literal_end(text, base, at, end, flag & 2 != 0, tag)
+                if at > 0 and at - first > longest:
+                    at = -_LONG
+            else:
+                at = _resource(text, base, at, end, thing)
+            if at < 0:
+                reason = -at
+        if reason == 0:
+            behind = _skip_blanks(text, at, end)
+            if behind >= end or text[behind] != 46:
+                reason = _DOT
+            else:
+                behind = _skip_blanks(text, behind + 1, end)
+                if behind < end and text[behind] != 35:
+                    reason = _DOT
+        if reason:
+            bad_line[ctx[_BAD]] = line
+            bad_reason[ctx[_BAD]] = reason
+            ctx[_BAD] += 1
+            continue
+        # rows
+        keep = False
+        if literal:
+            if use & (4 | 16):
+                keep = True
+            elif use & 8:
+                keep = tag[0] == 0
+                for language in languages:
+                    keep = keep or language == tag[0]
+            if not keep:
+                ctx[_DROPPED] += 1
+        else:
+            if use & 2:
+                number = _look_up(text, base, thing[1], thing[2], t_slots, t_known, t_keys)
+                if number < 0:
+                    ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, thing[1], thing[2], 1
+                    return 1
+                type_s[ctx[_TYPES]], type_o[ctx[_TYPES]] = subject[0], number
+                ctx[_TYPES] += 1
+            if use & 1:
+                row = ctx[_FACTS]
+                fact_s[row], fact_p[row], fact_o[row] = subject[0], predicate, thing[0]
+                ctx[_FACTS] += 1
+                if thing[0] < 0:
+                    _emit_term(text, thing, recent, ctx, term_code, term_end, term_text)
+            keep = use & 16 != 0
+            if use & (1 | 2 | 16) == 0:
+                ctx[_DENIED] += 1
+        if keep:
+            row, place = ctx[_LITERALS], ctx[_TEXT]
+            lit_s[row], lit_p[row] = subject[0], predicate
+            for byte in range(first, at):
+                lit_text[place] = text[byte]
+                place += 1
+            ctx[_TEXT] = place
+            lit_end[row + 1] = place
+            ctx[_LITERALS] += 1
+        if subject[0] < 0 and (keep or (not literal and use & 3)):
+            _emit_term(text, subject, recent, ctx, term_code, term_end, term_text)
+    ctx[_LINE] = lines
+    return 0
+
+
+class _Terms:
+    """A growing table of texts for ``_look_up``."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.uses = np.zeros(64, dtype=np.int64)
+        self.slots = np.full(256, -1, dtype=np.int64)
+        self.known = np.zeros((64, 3), dtype=np.int64)
+        self.keys = np.zeros(4096, dtype=np.uint8)
+        self._filled = 0
+
+    def add(self, text: bytes, name: str, use: int) -> None:
+        number = len(self.names)
+        if number == len(self.uses):
+            self.uses = np.concatenate([self.uses, np.zeros_like(self.uses)])
+            self.known = np.concatenate([self.known, np.zeros_like(self.known)])
+        while self._filled + len(text) + _PAD > len(self.keys):
+            self.keys = np.concatenate([self.keys, np.zeros_like(self.keys)])
+        self.names.append(name)
+        self.uses[number] = use
+        self.keys[self._filled : self._filled + len(text)] = np.frombuffer(text, dtype=np.uint8)
+        self.known[number] = _hash(np.frombuffer(bytes(16) + text, dtype=np.uint8), len(text)), self._filled, len(text)
+        self._filled += len(text)
+        if 2 * (number + 1) > len(self.slots):
+            self.slots = np.full(4 * len(self.slots), -1, dtype=np.int64)
+            for row in range(number + 1):
+                self._place(row)
+        else:
+            self._place(number)
+
+    def _place(self, number: int) -> None:
+        mask = len(self.slots) - 1
+        slot = int(self.known[number, 0]) & mask
+        while self.slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        self.slots[slot] = number
+
+
+@nb.njit(cache=True)
+def _hash(text: Any, length: int) -> Any:
+    return _quick_hash(_U(text.ctypes.data) + _U(len(text)), length)
+
+
+_IRI_TEXT = re.compile(r"(?:[^\x00-\x20<>\"{}|^`\\]|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8})*")
+
+
+def predicate_name(text: str) -> str:
+    """The IRI of a predicate as the store spells it: ``film.film.genre``, ``key/wikipedia.en``, ``wdt:P345``."""
+    for prefix, short in (
+        ("http://rdf.freebase.com/ns/", ""), ("http://rdf.freebase.com/key/", "key/"),
+        ("http://www.wikidata.org/prop/direct/", "wdt:"),
+    ):  # fmt: skip
+        if text.startswith(prefix):
+            return short + text[len(prefix) :]
+    return text
+
+
+@dataclass
+class Rows:
+    """What a block holds. ``p`` and the ``o`` of types are numbers into ``predicates`` and ``kinds``."""
+
+    lines: int
+    #: s int64, p int32, o int64
+    facts: pa.Table
+    #: s int64, o int32
+    types: pa.Table
+    #: s int64, p int32, o string
+    literals: pa.Table
+    #: code int64, term string: ids of hashed codes, not distinct
+    terms: pa.Table
+    #: line int64 (0-based in the block), reason string, text string (the beginning of the line)
+    malformed: pa.Table
+    counts: dict[str, int]
+    #: names the numbers stand for; they may grow behind
+    predicates: list[str]
+    kinds: list[str]
+
+
+class Scanner:
+    """Scans blocks; it learns predicates and types as they come and keeps no other state, so any block may be next.
+
+    :param use: what a predicate, spelt as in the store, is for
+    :param languages: primary language tags whose ``LABEL`` literals are kept, beside those without a language
+    :param longest: bytes of the longest literal
+    """
+
+    _SHOWN = 200
+
+    def __init__(self, use: Callable[[str], int], languages: Sequence[str] = ("en",), longest: int = 1 << 20) -> None:
+        self._use = use
+        self._languages = np.array([_tag(name) for name in languages], dtype=np.int64)
+        self._longest = longest
+        self._predicates, self._types = _Terms(), _Terms()
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def scan(self, block: bytes | memoryview | npt.NDArray[np.uint8]) -> Rows:
+        """Rows of a block of whole lines (the last one may lack its line feed)."""
+        text = np.frombuffer(block, dtype=np.uint8)
+        size = len(text)
+        padded = self._array("padded", np.uint8, size + 1 + 2 * _PAD)
+        padded[_PAD : _PAD + size] = text
+        stop = _PAD + size
+        if size and text[-1] != 10:
+            padded[stop] = 10
+            stop += 1
+        padded[stop : stop + _PAD] = 0
+        text = padded[: stop + _PAD]
+        estimate = max(1024, size // 64)
+        ends, flags = self._array("ends", np.int32, estimate), self._array("flags", np.uint8, estimate)
+        while (lines := _find_lines(text, stop, ends, flags)) < 0:
+            estimate = 4 * len(ends)
+            ends, flags = self._array("ends", np.int32, estimate), self._array("flags", np.uint8, estimate)
+        return self._rows(text, size, lines, ends, flags)
+
+    def _rows(self, text: Any, size: int, lines: int, ends: Any, flags: Any) -> Rows:
+        ctx = np.zeros(_CONTEXT, dtype=np.int64)
+        recent = self._array("recent", np.int64, 1 << 14)
+        recent[:] = 0
+        i64, i32 = np.int64, np.int32
+        columns = {
+            name: self._array(name, kind, lines + 1)
+            for name, kind in (
+                ("fact_s", i64), ("fact_p", i32), ("fact_o", i64), ("type_s", i64), ("type_o", i32),
+                ("lit_s", i64), ("lit_p", i32), ("lit_end", i32),
+            )
+        }  # fmt: skip
+        bad_line, bad_reason = self._array("bad_line", i64, lines), self._array("bad_reason", np.uint8, lines)
+        term_code, term_end = self._array("term_code", i64, 2 * lines), self._array("term_end", i32, 2 * lines + 1)
+        lit_text, term_text = self._array("lit_text", np.uint8, size), self._array("term_text", np.uint8, size)
+        columns["lit_end"][0] = term_end[0] = 0
+        while True:
+            p, t = self._predicates, self._types
+            ask = _scan(
+                text, lines, ends, flags, self._longest, self._languages,
+                p.slots, p.known, p.keys, p.uses, t.slots, t.known, t.keys, recent, ctx,
+                columns["fact_s"], columns["fact_p"], columns["fact_o"], columns["type_s"], columns["type_o"],
+                columns["lit_s"], columns["lit_p"], columns["lit_end"], lit_text, term_code, term_end, term_text,
+                bad_line, bad_reason,
+            )  # fmt: skip
+            if not ask:
+                break
+            self._learn(bytes(text[ctx[_ASK_START] : ctx[_ASK_END]]), bool(ctx[_ASK_TYPE]))
+        facts, kinds, literals, terms, bad = (int(ctx[i]) for i in (_FACTS, _TYPES, _LITERALS, _TERMS, _BAD))
+        shown = []
+        for line in bad_line[:bad].tolist():
+            start = int(ends[line - 1]) + 1 if line else _PAD
+            shown.append(
+                bytes(text[start : min(int(ends[line]), start + self._SHOWN)]).decode("utf-8", "backslashreplace")
+            )
+        reasons = [REASONS[reason] for reason in bad_reason[:bad]]
+        malformed = pa.table(
+            {
+                "line": bad_line[:bad].copy(),
+                "reason": pa.array(reasons, pa.string()),
+                "text": pa.array(shown, pa.string()),
+            }
+        )
+        return Rows(
+            lines,
+            pa.table({name: columns[f"fact_{name}"][:facts].copy() for name in ("s", "p", "o")}),
+            pa.table({name: columns[f"type_{name}"][:kinds].copy() for name in ("s", "o")}),
+            pa.table(
+                {
+                    "s": columns["lit_s"][:literals].copy(), "p": columns["lit_p"][:literals].copy(),
+                    "o": _strings(columns["lit_end"][: literals + 1], lit_text),
+                }
+            ),
+            pa.table({"code": term_code[:terms].copy(), "term": _strings(term_end[: terms + 1], term_text)}),
+            malformed,
+            {
+                "lines": lines, "facts": facts, "types": kinds, "literals": literals, "malformed": bad,
+                "blank": int(ctx[_BLANK]), "denied": int(ctx[_DENIED]), "literals_dropped": int(ctx[_DROPPED]),
+            },
+            self._predicates.names,
+            self._types.names,
+        )  # fmt: skip
+
+    def _learn(self, text: bytes, is_type: bool) -> None:
+        name = text.decode("utf-8")
+        if is_type:
+            self._types.add(text, name, 0)
+        elif not _IRI_TEXT.fullmatch(name):
+            self._predicates.add(text, name, _INVALID)
+        else:
+            name = predicate_name(name)
+            self._predicates.add(text, name, self._use(name))
+
+    def _array(self, name: str, kind: Any, length: int) -> npt.NDArray[Any]:
+        """Scratch space that lives from block to block."""
+        held = self._arrays.get(name)
+        if held is None or len(held) < length:
+            held = self._arrays[name] = np.empty(length + length // 8 + 16, dtype=kind)
+        return held
+
+
+def _strings(ends: npt.NDArray[np.int32], text: npt.NDArray[np.uint8]) -> pa.Array:
+    used = int(ends[-1])
+    return pa.StringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends.copy()), pa.py_buffer(text[:used].copy()))
+
+
+def _tag(name: str) -> Any:
+    """A language as ``_literal_end`` writes it."""
+    word = 0
+    for byte in name.lower().encode():
+        word = (word << 8) | byte
+    return word if 0 < len(name) < 8 else -2

@@ -1,0 +1,75 @@
+"""Vector instructions for numba: 64 bytes of text compared at once, the answer as the bits of one integer.
+
+``numba`` does not vectorise a search for a byte; these three-line pieces of LLVM IR do, for any CPU (AVX2 and AVX-512 included).
+An address is a ``uint64``; the caller sees to it that the 64 (or 8) bytes from there on may be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_BIT, _BYTE, _INT, _WORD = (ir.IntType(width) for width in (1, 8, 32, 64))
+_VECTOR = ir.VectorType(_BYTE, 64)
+_NOTHING = ir.Constant(_VECTOR, ir.Undefined)
+
+
+def _load(builder: Any, address: Any, kind: Any) -> Any:
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
+
+
+@intrinsic
+def match64(typing: Any, address: Any, byte: Any) -> Any:
+    """Bit i is set where byte i from ``address`` on equals ``byte``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first = builder.insert_element(_NOTHING, args[1], ir.Constant(_INT, 0))
+        every = builder.shuffle_vector(first, _NOTHING, ir.Constant(ir.VectorType(_INT, 64), [0] * 64))
+        return builder.bitcast(builder.icmp_unsigned("==", _load(builder, args[0], _VECTOR), every), _WORD)
+
+    return types.uint64(types.uint64, types.uint8), codegen
+
+
+@intrinsic
+def high64(typing: Any, address: Any) -> Any:
+    """Bit i is set where byte i from ``address`` on is not ASCII."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(_VECTOR, [0] * 64)
+        return builder.bitcast(builder.icmp_signed("<", _load(builder, args[0], _VECTOR), zero), _WORD)
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def unequal64(typing: Any, left: Any, right: Any) -> Any:
+    """Bit i is set where byte i from ``left`` on is not byte i from ``right`` on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b = (_load(builder, address, _VECTOR) for address in args)
+        return builder.bitcast(builder.icmp_unsigned("!=", a, b), _WORD)
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def load64(typing: Any, address: Any) -> Any:
+    """The 8 bytes from ``address`` on, the first one lowest (on little-endian machines)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(builder, args[0], _WORD)
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """Place of the lowest set bit; 64 if none is set."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(_BIT, 0))
+
+    return types.uint64(types.uint64), codegen
