@@ -118,7 +118,7 @@ def relation_report(
     :param items: items.parquet of the interactions stage
     :param links: links.parquet of the link stage
     :param dropped: ``DROPPED``, what the build left out by name
-    :return: counts; suspected leaks and near-duplicates by name; the spread of the entities' degrees
+    :return: how many relations, facts, entities and items deserve a remark, and the spread of the nodes' degrees
     :raises DataError: if a table is missing, damaged, lacks a column, or holds no triple
     """
     graph, out = Path(graph), Path(out)
@@ -155,7 +155,9 @@ def relation_report(
     _write_csv(rows, out / "relations.csv")
     write_json(summary, out / "quality.json")
     plot_relations(rows, out / "plots" / "relations.png")
-    log.info("wrote relation report", relations=table.num_rows, suspected=len(summary["leaks"]), hubs=hubs.num_rows)
+    log.info(
+        "wrote relation report", relations=table.num_rows, suspected=summary["relations_suspected"], hubs=hubs.num_rows
+    )
     return summary
 
 
@@ -218,23 +220,19 @@ def _summary(
     most, median, p99 = connection.execute(spread).fetchall()[0]
     return {
         "relations": len(rows),
+        "relations_suspected": sum(row["leak"] is not None for row in rows),
+        "relations_stated_twice": sum(row["double_share"] >= settings.duplicate_share for row in big),
+        "relations_with_inverse": sum(row["inverse_share"] >= settings.inverse_share for row in big),
+        "relations_constant": sum(bool(row["items"]) and row["top_share"] >= settings.constant_share for row in big),
         "triples": sum(row["triples"] for row in rows),
-        "leaks": {row["relation"]: row["leak"] for row in rows if row["leak"]},
-        "triples_leaking": sum(row["leaking"] for row in rows),
-        "near_duplicates": {r["relation"]: r["double"] for r in big if r["double_share"] >= settings.duplicate_share},
-        "inverses": {r["relation"]: r["inverse"] for r in big if r["inverse_share"] >= settings.inverse_share},
-        "constant": [r["relation"] for r in big if r["items"] and r["top_share"] >= settings.constant_share],
+        "triples_suspected": sum(row["leaking"] for row in rows),
         "hubs": hubs.num_rows,
-        "isolated": {
-            "entities_without_fact": kinds["entity", "no fact"],
-            "items_without_fact": kinds["item", "no fact"],
-            "items_without_company": kinds["item", "no other item"],
-            "items_over_hubs_only": kinds["item", "hubs only"],
-            "entities_of_one_fact": count(
-                connection, "degrees WHERE degree = 1 AND node NOT IN (SELECT node FROM items)"
-            ),
-        },
-        "degree": {"max": most, "median": median, "p99": p99},
+        "entities_without_fact": kinds["entity", "no fact"],
+        "entities_of_one_fact": count(connection, "degrees WHERE degree = 1 AND node NOT IN (SELECT node FROM items)"),
+        "items_without_fact": kinds["item", "no fact"],
+        "items_without_company": kinds["item", "no other item"],
+        "items_over_hubs_only": kinds["item", "hubs only"],
+        "degree": {"median": median, "p99": p99, "max": most},
     }
 
 

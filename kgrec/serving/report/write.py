@@ -16,6 +16,7 @@ from kgrec.data.io import atomic_file
 from kgrec.errors import DataError
 from kgrec.serving.evaluation_file import describe, label, longest, read_evaluation
 from kgrec.serving.recommender import load
+from kgrec.serving.report.graph import FIRST, graph_view
 from kgrec.serving.report.people import choose_people, strip
 from kgrec.serving.report.posters import thumbnails
 from kgrec.serving.report.results import comparisons, group_charts, learning_curves, metric_table, model_order
@@ -44,6 +45,7 @@ def write_report(
     model: Path,
     out: Path,
     settings: ReportSettings,
+    quality: Path | None = None,
 ) -> dict[str, Any]:
     """Write the page ``out``.
 
@@ -53,7 +55,8 @@ def write_report(
     :param training: folder with one folder per model, each with ``history.csv`` and ``config.json``
     :param evaluation: folder of ``metrics.json``, ``significance.json`` and ``plots/groups.csv``
     :param model: the published model folder whose lists are shown
-    :param out: the HTML file to write, ``12_report/report.html``
+    :param out: the HTML file to write, ``report.html`` in the stage's folder
+    :param quality: the relation report of the kg stage; without it the page has no section on the graph
     :return: counts for the stage's report
     :raises DataError: if an input is missing or damaged
     :raises CheckpointError: if the model folder is
@@ -94,6 +97,7 @@ def write_report(
         tests=tests, test_chart=test_chart,
         groups=group_charts(evaluation, lead, lead.partition("@")[2], colours),
         curves=curves, closed=closed, stages=stages, people=strips, poster_width=settings.poster_width,
+        graph=graph_view(quality) if quality is not None else None, first_relations=FIRST,
         facts=_facts(stages, published.config, results.numbers(name), lead),
     )  # fmt: skip
     with atomic_file(out) as temporary:
