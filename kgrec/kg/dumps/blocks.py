@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from kgrec.errors import DataError, KgrecError
 from kgrec.kg.dumps.streams import DAMAGE, Stream, open_stream
+from kgrec.kg.dumps.syntaxes import as_triples
 
 #: bytes of decompressed text per block
 SIZE = 1 << 25
@@ -71,7 +72,9 @@ def count_lines(data: npt.NDArray[np.uint8]) -> int:
 
 
 def open_blocks(source: str | Path, *, block: int = SIZE, skip_blocks: int = 0) -> Iterator[Block]:
-    """Blocks of the text of ``source``, in order, from block ``skip_blocks`` on.
+    """Blocks of the N-Triples of ``source``, in order, from block ``skip_blocks`` on.
+
+    Other syntaxes (by the suffix, ``.ttl.gz``) are rewritten first; see ``kgrec.kg.dumps.syntaxes``.
 
     A line longer than ``block`` is cut to its first ``block`` bytes; the blocks it spans are empty until it ends.
 
@@ -86,6 +89,7 @@ def open_blocks(source: str | Path, *, block: int = SIZE, skip_blocks: int = 0) 
     def produce() -> None:
         try:
             with open_stream(source) as stream:
+                stream.text = as_triples(stream.text, source)
                 for made in _cut(stream, block):
                     room.acquire()
                     if stop.is_set():
