@@ -33,8 +33,8 @@ _NOT_A_TITLE = re.compile(
 _ALSO = re.compile(r"^\W*(?:a\.?\s?k\.?\s?a\b\.?|also known as|or\b\s*[:,]|originally)\s*:?", re.I)
 _SEVERAL = re.compile(r"\s+/\s+|\s+a\.?k\.?a\.?\s+|\s*;\s+or,?\s+|[:,]\s+or,?\s+|\s+or:\s+", re.I)
 _PART = re.compile(r"\s*:\s+|\s+[-–—]+\s+")
-_TRAILING = re.compile(r"^(.*?),\s*(?:([A-Za-zÀ-ÿ]{1,4})|([Ll]['’`]))$")
-_INITIALS = re.compile(r"(?<=\b\w)\.(?=\w\b)|(?<=\b\w)\.(?=\W|$)")
+_MOVED = re.compile(r"^(.*?),\s*(?:([A-Za-zÀ-ÿ]{1,4})|([Ll]['’`]))(\s*(?::|\s[-–—]).*)?$")
+_INITIALS = re.compile(r"(?<=\b\w)\.\s*(?=\w\b\.?)|(?<=\b\w)\.(?=\W|$)")
 _DIGIT_COMMA = re.compile(r"(?<=\d)[,.](?=\d{3}\b)")
 _WORD = re.compile(r"[a-z0-9]+")
 _APOSTROPHE = re.compile(r"['`]")
@@ -115,10 +115,10 @@ def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _article_first(text: str) -> str:
     """``Phantom, The`` as ``The Phantom``."""
-    moved = _TRAILING.match(text)
-    if moved and moved[3]:
-        return f"{moved[3]}{moved[1]}"
-    return f"{moved[2]} {moved[1]}" if moved and moved[2].lower() in _ARTICLES else text
+    moved = _MOVED.match(text)
+    if not moved or (moved[2] and moved[2].lower() not in _ARTICLES):
+        return text
+    return f"{moved[3] or moved[2] + ' '}{moved[1]}{moved[4] or ''}"
 
 
 def _split(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from kgrec.kg.titles import plain, same_title, title_agreement, title_forms
         ("Avventura, L'", "L'avventura"),
         ("Quest, The", "The_Quest"),
         ("Godfather: Part II, The", "The Godfather Part 2"),
+        ("Godfather, The: Part II", "The Godfather, Part II"),
         ("Kill Bill: Vol. 1", "Kill Bill Volume One"),
         ("Rocky II", "Rocky 2"),
         ("Star Trek V: The Final Frontier", "Star Trek 5 - The Final Frontier"),

@@ -11,12 +11,11 @@ ratios. They are set by hand; docs/linking.md has them beside the ratios measure
 ==========  =========================================================================================================
 part        agreement
 ==========  =========================================================================================================
-title       1 for one form in common (``kgrec.kg.titles``), .95 if only without blanks, up to .85 for a common part
-            (before or behind a colon), up to .9 by like letters, at most .2 where the numbers in the titles differ
-year        1 - (d / (tolerance + 1))², d years between the item's year and the entity's nearest one; 0 beyond
+title       see ``kgrec.kg.linking.title_match``
+year        1 - d / (tolerance + 1), d years between the item's year and the entity's nearest one; 0 beyond
 ids         1 if an IMDb, TMDB, ISBN or ASIN id is shared; 0 if both have an IMDb (or TMDB) id and none is shared
 creators    share of the shorter list of directors that the other has; of writers (authors); the better of the two
-cast        share of the shorter list of actors that the other has
+cast        square root of the share of the shorter list of actors that the other has: a few in common tell already
 type        1 if the entity has a wanted type, 0 if it has only others
 popularity  log(1 + facts about the entity) / log(1 + 1000), at most 1
 ==========  =========================================================================================================
@@ -25,19 +24,19 @@ popularity  log(1 + facts about the entity) / log(1 + 1000), at most 1
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
-from rapidfuzz import fuzz
 
 from kgrec.config import Settings
 from kgrec.errors import DataError
 from kgrec.kg.linking.identifiers import FUNCTIONAL, SCHEMES, are_isbns, identifiers
 from kgrec.kg.linking.people import people_agreement
+from kgrec.kg.linking.title_match import title_agreement
 from kgrec.kg.titles import Title, title_forms
 
 #: the parts in the order they are shown
@@ -52,7 +51,6 @@ SCORED = pa.schema(
 )  # fmt: skip
 
 _MANY_FACTS = math.log1p(1000)
-_UNLIKE = 0.6
 
 
 class Weight(NamedTuple):
@@ -65,15 +63,15 @@ class Weight(NamedTuple):
 class EvidenceSettings(Settings):
     """How much each part counts."""
 
-    prior: float = -4.0
+    prior: float = -3.0
     """Logarithm of the odds that two things which merely share a block are one."""
-    title: Weight = Weight(-8.0, 4.0)
-    """A title without anything in common against the same title."""
-    year: Weight = Weight(-4.0, 2.5)
+    title: Weight = Weight(-6.0, 6.0)
+    """Titles without anything in common against the same long title."""
+    year: Weight = Weight(-4.0, 4.0)
     """Years beyond the tolerance against the same year."""
     ids: Weight = Weight(-6.0, 11.0)
     """Other ids against a shared id."""
-    creators: Weight = Weight(-3.0, 4.0)
+    creators: Weight = Weight(-3.5, 3.5)
     """No director or author in common against all."""
     cast: Weight = Weight(-2.5, 3.5)
     """No actor in common against all."""
@@ -81,8 +79,9 @@ class EvidenceSettings(Settings):
     """Another type against a wanted one."""
     popularity: Weight = Weight(-0.25, 0.25)
     """An entity without facts against one with a thousand."""
-    year_tolerance: int = Field(2, ge=0)
-    """Years apart that still count for and not against a pair, inclusive; a festival and a cinema are often one apart."""
+    year_tolerance: int = Field(3, ge=0)
+    """Most years apart that a pair's years may be without counting fully against it; a festival and a cinema are often one
+    apart."""
     types: tuple[str, ...] = ()
     """Wanted entity types, spelt as in the store; none leaves the part out."""
     item_ids: str | None = Field(None, pattern="^(none|isbn|asin|imdb_id|tmdb_id)$")
@@ -150,47 +149,15 @@ def item_identifiers(row: dict[str, Any], item_ids: str = "none") -> dict[str, f
     return identifiers([*values, *([] if item_ids == "none" else [(item_ids, row["item_id"])])])
 
 
-def title_score(left: Sequence[Title], right: Sequence[Title]) -> float | None:
-    """Best agreement of two things' titles, see the table above; None where a side has none."""
-    mine = {form for title in left for form in title.forms}
-    theirs = {form for title in right for form in title.forms}
-    if not mine or not theirs:
-        return None
-    if mine & theirs:
-        return 1.0
-    if {form.replace(" ", "") for form in mine} & {form.replace(" ", "") for form in theirs}:
-        return 0.95
-    best = max(_like(one, other) for one in mine for other in theirs)
-    my_parts = {part for title in left for part in title.parts}
-    their_parts = {part for title in right for part in title.parts}
-    for part in (mine & their_parts) | (my_parts & theirs):
-        best = max(best, 0.85 if " " in part else 0.7)
-    for part in my_parts & their_parts:
-        best = max(best, 0.6 if " " in part else 0.5)
-    return best
-
-
-def _like(left: str, right: str) -> float:
-    """Agreement of two different forms by their letters and words, in [0, .9]."""
-    ratio = max(fuzz.ratio(left, right), fuzz.token_sort_ratio(left, right)) / 100
-    like = 0.9 * max(0.0, (ratio - _UNLIKE) / (1 - _UNLIKE))
-    words, others = set(left.split()), set(right.split())
-    few, many = sorted((words, others), key=len)
-    if few < many and len(few) > 1:
-        like = max(like, 0.5 + 0.3 * len(few) / len(many))
-    numbers = [{word for word in side if word.isdigit()} for side in (words, others)]
-    return like if numbers[0] == numbers[1] else min(like, 0.2)
-
-
 def _compare(item: _Side, entity: _Side, types: frozenset[str], tolerance: int) -> dict[str, float | None]:
     apart = min((abs(one - other) for one in item.years for other in entity.years), default=None)
     director, writer, actor = (people_agreement(*both) for both in zip(item.people, entity.people, strict=True))
     return {
-        "title": title_score(item.titles, entity.titles),
-        "year": None if apart is None else max(0.0, 1 - (apart / (tolerance + 1)) ** 2),
+        "title": title_agreement(item.titles, entity.titles),
+        "year": None if apart is None else max(0.0, 1 - apart / (tolerance + 1)),
         "ids": _shared(item.ids, entity.ids),
         "creators": max((one for one in (director, writer) if one is not None), default=None),
-        "cast": actor,
+        "cast": None if actor is None else math.sqrt(actor),
         "type": float(bool(types & entity.types)) if types and entity.types else None,
         "popularity": None if entity.degree is None else min(1.0, math.log1p(entity.degree) / _MANY_FACTS),
     }
