@@ -49,7 +49,7 @@ def leaks(
 def _dropped(graph: Path) -> list[dict[str, Any]]:
     """What the build of the graph left out by name, where it wrote so."""
     from kgrec.data.io import read_parquet
-    from kgrec.kg.filters import DROPPED
+    from kgrec.kg.quality_tables import DROPPED
 
     path = graph / "quality" / "dropped.parquet"
     rows = read_parquet(path, DROPPED).to_pylist() if path.exists() else []

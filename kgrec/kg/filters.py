@@ -13,13 +13,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from kgrec.kg.quality_tables import DROPPED
 from kgrec.kg.relations import spell_out
 from kgrec.kg.sql import count, query_sql, run_sql
-
-#: what was left out because of a name: ``facts`` of ``relation`` matched ``pattern``, which is denied for ``reason``
-DROPPED = pa.schema(
-    [("relation", pa.string()), ("facts", pa.int64()), ("pattern", pa.string()), ("reason", pa.string())]
-)
 
 _NOT_ALLOWED = "fits no pattern of kg.relations_allow"
 

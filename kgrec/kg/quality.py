@@ -24,63 +24,14 @@ from pydantic import Field
 from kgrec.config import Settings
 from kgrec.data.io import atomic_file, read_parquet, write_json, write_parquet
 from kgrec.data.schemas import RELATIONS
-from kgrec.kg.filters import DROPPED
 from kgrec.kg.graph_tables import open_graph
 from kgrec.kg.leaks import find_leaks
 from kgrec.kg.quality_plots import plot_relations
+from kgrec.kg.quality_tables import DROPPED, HUBS, ISOLATED, QUALITY
 from kgrec.kg.sql import count, query_sql, run_sql
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)
-
-#: a row per relation; shares are in [0, 1], of facts or of items as the name says
-QUALITY = pa.schema(
-    [
-        ("relation", pa.string()),
-        ("source", pa.string()),
-        ("triples", pa.int64()),
-        ("heads", pa.int64()),
-        ("tails", pa.int64()),
-        ("functionality", pa.float64()),  # heads / triples
-        ("inverse_functionality", pa.float64()),  # tails / triples
-        ("items", pa.int64()),  # with a fact of it, at either end
-        ("item_share", pa.float64()),  # of the catalogue
-        ("joined_share", pa.float64()),  # of the catalogue: items it joins to another item
-        ("top_share", pa.float64()),  # of its items: those beside its commonest other end
-        ("item_pairs", pa.float64()),  # of its facts: those between two items
-        ("double", pa.string()),  # the relation that states most of its pairs too, null if none does
-        ("double_share", pa.float64()),
-        ("inverse", pa.string()),  # the relation that states most of its pairs turned around, itself if symmetric
-        ("inverse_share", pa.float64()),
-        ("leaking", pa.int64()),  # facts
-        ("leak", pa.string()),  # why, null if nothing is suspected
-        ("example", pa.string()),
-    ]
-)
-
-HUBS = pa.schema(
-    [
-        ("entity_id", pa.string()),
-        ("name", pa.string()),
-        ("type", pa.string()),
-        ("degree", pa.int64()),  # facts, whatever their other end
-        ("items", pa.int64()),
-        ("item_share", pa.float64()),
-        ("relation", pa.string()),  # by which most of the items are beside it
-    ]
-)
-
-#: ``kind``: "no fact"; of an item "no other item" when its facts lead to none, "hubs only" when they do over hubs alone
-ISOLATED = pa.schema(
-    [
-        ("entity_id", pa.string()),
-        ("item_id", pa.string()),
-        ("name", pa.string()),
-        ("type", pa.string()),
-        ("kind", pa.string()),
-        ("degree", pa.int64()),
-    ]
-)
 
 
 class QualitySettings(Settings):
@@ -189,7 +140,7 @@ def _relations(connection: duckdb.DuckDBPyConnection, catalogue: int, sources: p
                 "double_share": double[1] / size,
                 "inverse": inverse[0],
                 "inverse_share": inverse[1] / size,
-                "leaking": min(size, sum(one["leaking"] for one in suspected)),
+                "leaking": sum(one["leaking"] for one in suspected),
                 "leak": "; ".join(dict.fromkeys(one["reason"] for one in suspected)) or None,
                 "example": examples.get(name),
             }

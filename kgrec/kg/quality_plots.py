@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kgrec.data.io import atomic_file
+from kgrec.kg.quality_tables import short_name
 
 # of Okabe and Ito's colours, told apart by colour-blind readers too
 _BLUE, _ORANGE, _GREEN, _RED, _SKY, _GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#555555"
@@ -72,13 +73,6 @@ def plot_relations(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
-
-
-def short_name(relation: str) -> str:
-    """A relation as it fits beside a bar: of each half across a mediator the type and the property."""
-    halves = [".".join(half.split(".")[-2:]) for half in relation.rsplit("/", 1)[-1].split("..")]
-    name = " · ".join(halves)
-    return name if len(name) <= 62 else f"{name[:40]}…{name[-21:]}"
 
 
 def _dumbbell(

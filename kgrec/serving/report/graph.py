@@ -8,9 +8,7 @@ from typing import Any
 
 from kgrec.data.io import read_json, read_parquet
 from kgrec.errors import DataError
-from kgrec.kg.filters import DROPPED
-from kgrec.kg.quality import HUBS, ISOLATED, QUALITY
-from kgrec.kg.quality_plots import short_name
+from kgrec.kg.quality_tables import DROPPED, HUBS, ISOLATED, QUALITY, short_name
 
 #: relations shown before the fold, and hubs and isolated items shown at all
 FIRST, FEW = 14, 8
