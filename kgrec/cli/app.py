@@ -12,6 +12,7 @@ import typer
 
 import kgrec
 from kgrec.cli.errors import Commands
+from kgrec.cli.kg import app as kg
 
 app = typer.Typer(
     cls=Commands,
@@ -187,3 +188,6 @@ def _section(cls: Any, path: Path, name: str) -> Any:
 
 def _echo(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+app.add_typer(kg, name="kg")
