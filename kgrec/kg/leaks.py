@@ -46,7 +46,7 @@ def find_leaks(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     name_voted(connection, VOTED_AWARDS)
     for row in query_sql(connection, "quality_through").to_pylist():
         if row["relation"] not in known:
-            unknown = f"; {row['unnamed']} facts more lead to something without a name" if row["unnamed"] else ""
+            unknown = f"; {row['unnamed']} more cannot be judged for want of a name" if row["unnamed"] else ""
             rows.append(
                 (row["relation"], sizes[row["relation"]], row["leaking"], row["pattern"], row["reason"] + unknown)
             )
