@@ -1,21 +1,23 @@
-"""A profile is what a knowledge base says of an entity that can tell it from others: names, years, types, ids, people.
-
-Whatever states a property is asked: a film names its director, or the director the film; an actor stands behind the
-mediator of a performance; the ISBN of a book is its edition's.
-"""
+"""A profile is what a knowledge base says of an entity that can tell it from others: names, years, types, ids, people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 
-from kgrec.kg.linking.identifiers import SCHEMES
-from kgrec.kg.rdf import unescape
+from kgrec.errors import DataError
+from kgrec.kg.ids import normalise_entity
+from kgrec.kg.linking.blocking import BlockingSettings, candidate_pairs
+from kgrec.kg.linking.works import opened, prepare
 from kgrec.kg.sql import query_sql, run_sql
-from kgrec.kg.vocabulary import ALIASES, CROSS_IDS, DATES, NAMES
+from kgrec.kg.store import ExtractSettings, build_store
 
 _strings = pa.list_(pa.string())
 
@@ -33,58 +35,13 @@ PROFILES = pa.schema(
     ]
 )  # fmt: skip
 
-_DBO, _SCHEMA = "http://dbpedia.org/ontology/", "http://schema.org/"
-
-#: kind of item -> types of its entities
-TYPES_OF: dict[str, tuple[str, ...]] = {
-    "film": (
-        "film.film", "tv.tv_program", _DBO + "Film", _DBO + "TelevisionShow", _SCHEMA + "Movie",
-        # film, and its kinds: animated, short, television, silent, documentary, feature, miniseries, television series
-        *("Q11424", "Q202866", "Q29168811", "Q24862", "Q506240", "Q226730", "Q93204", "Q24869", "Q1259759", "Q5398426"),
-    ),
-    "book": (
-        "book.book", "book.written_work", _DBO + "Book", _DBO + "WrittenWork", _SCHEMA + "Book",
-        # book, written work, literary work, novel, short story, short story collection, comic book
-        *("Q571", "Q47461344", "Q7725634", "Q8261", "Q49084", "Q1279564", "Q1004", "Q1760610"),
-    ),
-}  # fmt: skip
-
-#: role -> (predicates from the work, predicates to the work)
-ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "director": (
-        ("film.film.directed_by", "tv.tv_program.program_creator", "wdt:P57", _DBO + "director", _SCHEMA + "director"),
-        ("film.director.film", "tv.tv_program_creator.programs_created"),
-    ),
-    "writer": (
-        (
-            "film.film.written_by", "film.film.story_by", "book.written_work.author", "wdt:P58", "wdt:P50",
-            _DBO + "writer", _DBO + "author", _SCHEMA + "author",
-        ),
-        ("film.writer.film", "film.film_story_contributor.film_story_credits", "book.author.works_written"),
-    ),
-    "actor": (
-        (
-            "film.film.actor", "film.film.starring", "tv.tv_program.regular_cast", "wdt:P161", _DBO + "starring",
-            _SCHEMA + "actor",
-        ),
-        ("film.actor.film", "film.performance.film", "tv.regular_tv_appearance.series"),
-    ),
-}  # fmt: skip
-
-#: (predicates from a mediator, predicates to a mediator) whose other end is the person
-THROUGH = (
-    ("film.performance.actor", "tv.regular_tv_appearance.actor"),
-    ("film.actor.film", "tv.tv_actor.starring_roles"),
-)
-
-#: (predicates from a work, predicates to a work) whose other end has ids of the work: its editions, and their ISBNs
-EDITIONS = (("book.book.editions", "book.book_edition.isbn"), ("book.book_edition.book", "book.isbn.book_editions"))
-
-_IDS = tuple(SCHEMES)
+#: columns of a table of entities by the column of PROFILES they fill, beside the column itself
+_ALSO = {"type": "types", "year": "years", "author": "writer", "alias": "names", "aliases": "names", "title": "name"}
+_TABLES = (".parquet", ".csv", ".tsv")
 
 
 def entity_profiles(
-    connection: duckdb.DuckDBPyConnection, languages: Sequence[str] = ("en",), source: str = "chosen"
+    connection: duckdb.DuckDBPyConnection, languages: Sequence[str] = ("en",), source: str = "link_candidates"
 ) -> pa.Table:
     """Profiles of the entities in the table ``source(entity)``, from the views of a store.
 
@@ -92,7 +49,7 @@ def entity_profiles(
 
     :param connection: with the views and functions of ``kgrec.kg.store.open_store``
     :param languages: of ``name`` and of people's names, best first; names and aliases come in all languages
-    :return: schema ``PROFILES``, sorted by ``entity_id``, a row for each entity even if nothing is known of it
+    :return: schema ``PROFILES``, sorted by ``entity_id``; entities of which the store says nothing are left out
     """
     prepare(connection, languages)
     connection.execute(f"CREATE OR REPLACE TEMP VIEW link_asked AS SELECT DISTINCT entity FROM {source}")
@@ -101,41 +58,85 @@ def entity_profiles(
     return query_sql(connection, "link_profiles").cast(PROFILES)
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, languages: Sequence[str] = ("en",)) -> None:
-    """Give ``connection`` the vocabulary as tables, and the function ``literal_text``."""
-    register(connection, "literal_text", ["VARCHAR"], "VARCHAR", _text)
-    predicates = [
-        *(("name", p, rank) for rank, p in enumerate(NAMES)),
-        *(("alias", p, rank) for rank, p in enumerate(ALIASES)),
-        *(("date", p, 0) for p in DATES),
-        *((scheme, p, 0) for scheme in _IDS for p in CROSS_IDS[scheme]),
-        *((f"{role}{way}", p, 0) for role, ways in ROLES.items() for way, some in zip("><", ways, strict=True) for p in some),
-        *((f"through{way}", p, 0) for way, some in zip("><", THROUGH, strict=True) for p in some),
-        *((f"edition{way}", p, 0) for way, some in zip("><", EDITIONS, strict=True) for p in some),
-    ]  # fmt: skip
-    _table(connection, "link_predicates", predicates, means="VARCHAR", p="VARCHAR", rank="INTEGER")
-    _table(
-        connection,
-        "link_languages",
-        list(zip(languages, range(len(languages)), strict=True)),
-        lang="VARCHAR",
-        rank="INTEGER",
-    )
+def read_profiles(
+    path: Path,
+    entities: Collection[str] = (),
+    items: pa.Table | None = None,
+    types: tuple[str, ...] = (),
+    languages: Sequence[str] = ("en",),
+) -> pa.Table:
+    """Profiles from a table of entities, a store, or an RDF dump.
+
+    A table (CSV, TSV or Parquet) has a column ``entity_id``, and of ``name, names, type, year, imdb_id, director …`` what is
+    known; several values of one column stand with ``|`` between. It is read whole. Of a store or dump come the ``entities``,
+    and whatever shares a blocking key with ``items`` and has one of ``types``.
+
+    :param items: schema ITEMS
+    :raises DataError: if the path is missing, or a table has no ``entity_id`` or no name
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file or folder; give a table of entities, a store, or an RDF dump", path=path)
+    if path.suffix in _TABLES:
+        return _read_table(path)
+    if path.is_dir():
+        return _read_store(path, entities, items, types, languages)
+    with TemporaryDirectory(prefix="kgrec.store.") as folder:
+        build_store([path], Path(folder) / "store", ExtractSettings(languages=tuple(languages)))
+        return _read_store(Path(folder) / "store", entities, items, types, languages)
 
 
-def register(connection: duckdb.DuckDBPyConnection, name: str, takes: list[str], gives: str, function: Any) -> None:
-    """Give ``connection`` a function over Arrow columns; a second time it stays as it is."""
-    known = connection.execute("SELECT count(*) FROM duckdb_functions() WHERE function_name = ?", [name]).fetchall()
-    if not known[0][0]:
-        connection.create_function(name, function, takes, gives, type="arrow")  # type: ignore[call-overload]
+def _read_store(
+    folder: Path, entities: Collection[str], items: pa.Table | None, types: tuple[str, ...], languages: Sequence[str]
+) -> pa.Table:
+    with opened(folder) as connection:
+        connection.register("link_named", pa.table({"id": pa.array(sorted(set(entities)), pa.string())}))
+        connection.execute("CREATE TEMP TABLE link_wished AS SELECT code(id) AS entity FROM link_named ORDER BY entity")
+        if items is not None:
+            candidate_pairs(connection, items, types, BlockingSettings())
+            connection.execute("INSERT INTO link_wished SELECT DISTINCT entity FROM link_candidates")
+        return entity_profiles(connection, languages, "link_wished")
 
 
-def _table(connection: duckdb.DuckDBPyConnection, name: str, rows: list[tuple[Any, ...]], **columns: str) -> None:
-    declared = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({declared})")
-    if rows:
-        connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", rows)
+def _read_table(path: Path) -> pa.Table:
+    try:
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+        else:
+            names = pa.csv.open_csv(path, parse_options=_delimited(path)).schema.names
+            text = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
+            table = pa.csv.read_csv(path, parse_options=_delimited(path), convert_options=text)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"cannot be read as a table of entities ({error})", path=path) from None
+    if "entity_id" not in table.column_names or not {"name", "names", "title"} & set(table.column_names):
+        raise DataError(f"has no entity_id or no name; it has {', '.join(table.column_names)}", path=path)
+    rows = [_profile({key: value for key, value in row.items() if value not in (None, "")}, path, number)
+            for number, row in enumerate(table.to_pylist(), start=1 if path.suffix == ".parquet" else 2)]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=PROFILES)
 
 
-def _text(literals: pa.ChunkedArray) -> pa.Array:
-    return pa.array([unescape(one) if one and one[0] == '"' else one for one in literals.to_pylist()], pa.string())
+def _profile(row: dict[str, Any], path: Path, line: int) -> dict[str, Any]:
+    """One row of a table as one of ``PROFILES``."""
+    if "entity_id" not in row:
+        raise DataError("has no entity_id", path=path, line=line)
+    told: dict[str, list[Any]] = {}
+    for key, value in row.items():
+        values = value if isinstance(value, list) else [value] if key in ("name", "title") else str(value).split("|")
+        told.setdefault(_ALSO.get(key, key), []).extend(one for one in values if one not in (None, ""))
+    try:
+        years = sorted({int(str(year)[:4]) for year in told.get("years", ())})
+        degree = int(told["degree"][0]) if told.get("degree") else None
+    except ValueError:
+        raise DataError("has a year or degree that is no number", path=path, line=line) from None
+    names = list(dict.fromkeys(str(name) for key in ("name", "names") for name in told.get(key, ())))
+    texts = {
+        one.name: [str(value) for value in told.get(one.name, ())]
+        for one in PROFILES
+        if one.type == _strings and one.name != "names"
+    }
+    one = {"entity_id": normalise_entity(str(row["entity_id"])), "name": names[0] if names else None}
+    return {**one, "names": names, "years": years, "degree": degree, **texts}
+
+
+def _delimited(path: Path) -> pa.csv.ParseOptions:
+    return pa.csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",", newlines_in_values=True)

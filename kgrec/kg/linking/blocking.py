@@ -26,7 +26,7 @@ from kgrec.config import Settings
 from kgrec.kg.linking.evidence import item_identifiers
 from kgrec.kg.linking.identifiers import SCHEMES
 from kgrec.kg.linking.people import person
-from kgrec.kg.profiles import prepare, register
+from kgrec.kg.linking.works import prepare, register
 from kgrec.kg.rdf import unescape
 from kgrec.kg.sql import run_sql
 from kgrec.kg.titles import title_forms
@@ -61,7 +61,7 @@ def candidate_pairs(
     :param types: types an entity must have one of, unless it shares an id
     :param item_ids: scheme of the items' own ids, or ``none``
     """
-    prepare(connection)
+    prepare(connection, ())
     register(connection, "literal_titles", ["VARCHAR"], "VARCHAR[]", _literal_titles)
     register(connection, "literal_person", ["VARCHAR"], "VARCHAR", _literal_person)
     register(connection, "scheme_key", ["VARCHAR", "VARCHAR"], "VARCHAR", _scheme_key)

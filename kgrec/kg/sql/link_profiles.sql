@@ -1,4 +1,4 @@
--- One row per entity asked for, see kgrec.kg.profiles.PROFILES.
+-- One row per entity asked for of which the store says anything, see kgrec.kg.profiles.PROFILES.
 -- in: link_asked(entity), link_facts, link_people, link_ids, link_predicates, link_languages, types, literals
 WITH said AS (
     SELECT s AS entity, o, means
@@ -44,8 +44,9 @@ degrees AS (SELECT entity, count(*) AS degree FROM link_facts GROUP BY entity)
 SELECT node(entity) AS entity_id, names[1] AS name, coalesce(names, []) AS names, coalesce(types, []) AS types,
     coalesce(years, []) AS years, coalesce(imdb_id, []) AS imdb_id, coalesce(tmdb_id, []) AS tmdb_id,
     coalesce(isbn, []) AS isbn, coalesce(asin, []) AS asin, coalesce(director, []) AS director,
-    coalesce(writer, []) AS writer, coalesce(actor, []) AS actor, coalesce(degree, 0) AS degree
+    coalesce(writer, []) AS writer, coalesce(actor, []) AS actor, coalesce(degrees.degree, 0) AS degree
 FROM link_asked
     LEFT JOIN names USING (entity) LEFT JOIN years USING (entity) LEFT JOIN kinds USING (entity) LEFT JOIN ids USING (entity)
     LEFT JOIN people USING (entity) LEFT JOIN degrees USING (entity)
+WHERE coalesce(names, types, imdb_id, tmdb_id, isbn, asin) IS NOT NULL OR years IS NOT NULL OR degrees.degree IS NOT NULL
 ORDER BY entity_id;
