@@ -33,7 +33,7 @@ LANGTAG = r"@[a-zA-Z]+(?:-[a-zA-Z0-9]+)*"
 LITERAL_TERM = rf"{STRING_LITERAL_QUOTE}(?:\^\^{IRIREF}|{LANGTAG})?"
 WS = r"[\t ]*"
 TRIPLE = rf"({IRIREF}|{BLANK_NODE_LABEL}){WS}({IRIREF}){WS}({IRIREF}|{BLANK_NODE_LABEL}|{LITERAL_TERM}){WS}\.{WS}"
-LINE = re.compile(rf"{WS}(?:#.*|(?:{TRIPLE})?(?:#[^\r]*)?\r?)")
+LINE = re.compile(rf"{WS}(?:{TRIPLE})?(?:#[^\r]*)?\r?")
 
 
 @dataclass
