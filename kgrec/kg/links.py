@@ -1,8 +1,9 @@
 """Linking decides which entity of the knowledge graph an item is: one entity per item and one item per entity.
 
-The candidates come from link files (``link_files``). They are accepted greedily in this order: higher score, earlier
-file (by path), earlier line. A candidate whose item or entity is already taken loses; winner and loser go to
-``audit.json`` with their titles. The same link stated twice is no conflict.
+Two methods serve, alone or together. ``file``: link files claim links (``kgrec.kg.linking.claims``). ``evidence``: candidates
+from a store of the knowledge base are compared with the item (``kgrec.kg.linking.evidence``) and assigned where the evidence
+decides. Together, a claim is one more piece of evidence. With a store at hand, the links are audited, and a link file about
+another id space is refused.
 """
 
 from __future__ import annotations
@@ -12,23 +13,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import Field
 
-from kgrec.config import Settings
 from kgrec.data.io import read_parquet, write_json, write_parquet
-from kgrec.data.schemas import LINKS
-from kgrec.errors import DataError
-from kgrec.kg.link_files import Link, link_files, read_links
-from kgrec.kg.titles import title_agreement
+from kgrec.data.schemas import ITEMS, LINKS
+from kgrec.errors import ConfigError, DataError
+from kgrec.kg.audit import AuditSettings, audit_links, write_audit
+from kgrec.kg.linking.assignment import REASONS, UNLINKED, AssignmentSettings, assign
+from kgrec.kg.linking.blocking import BlockingSettings
+from kgrec.kg.linking.candidates import CANDIDATES, complete, empty_profiles, find_candidates, ordered, unscored
+from kgrec.kg.linking.claims import Claims, check_claims, read_claims
+from kgrec.kg.linking.evidence import EvidenceSettings
+from kgrec.kg.linking.identifiers import SCHEMES
+from kgrec.kg.linking.works import TYPES_OF
 from kgrec.progress import get_logger
 
 log = get_logger(__name__)
 
+Method = Literal["file", "evidence"]
 _EXAMPLES = 20
 
 
-class LinkSettings(Settings):
-    """How link files become one-to-one links."""
+class LinkSettings(AssignmentSettings):
+    """How items get their entities."""
+
+    methods: tuple[Method, ...] | None = None
+    """``file`` takes what link files claim, ``evidence`` what comparing finds, both weigh claims among the evidence; null uses
+    whatever there is: link files, a store, or both."""
+
+    kind: Literal["film", "book"] = "film"
+    """What the items are; decides the types of their entities, unless ``evidence.types`` names them."""
+
+    claim: float = 5.0
+    """Evidence (logarithm of the odds) that a link file's row adds to a pair, times the row's score."""
 
     formats: Literal["auto", "kb4rec", "recbole", "kgat", "table"] = "auto"
     """Layout of the link files; ``auto`` looks at each file's first line."""
@@ -39,115 +58,181 @@ class LinkSettings(Settings):
     unknown_items: Literal["count", "error"] = "count"
     """A link whose item is not in the catalogue: counted (KB4Rec spans all of MovieLens-20M) or an error."""
 
-    min_score: float = Field(0.0, ge=0, le=1)
-    """Links below this score are dropped and counted."""
-
     min_item_coverage: float = Field(0.2, ge=0, le=1)
-    """Least share of the catalogue that must get a link; below it the link file is taken for another id space's."""
+    """Least share of the catalogue that must get a link; below it link file or store is taken for another catalogue's."""
 
     min_title_agreement: float = Field(0.3, ge=0, le=1)
     """Least share of links whose entity name looks like the item's title, where the link file names its entities."""
 
+    languages: tuple[str, ...] = ("en",)
+    """Languages of the names that are shown, and of people's names, best first; titles are compared in all languages."""
 
-def link_items(items: Path, links: Path, out: Path, settings: LinkSettings) -> dict[str, Any]:
-    """Write ``out/links.parquet`` (one row per linked item, sorted by item) and ``out/audit.json``.
+    evidence: EvidenceSettings = EvidenceSettings()
+    """How much each part of the evidence counts."""
 
-    :param items: items.parquet of the interactions stage
-    :param links: folder of link files, see ``link_files``
-    :return: counts and coverage, as in audit.json without its lists
-    :raises DataError: if no link file is there, a line is malformed, an item is unknown or in conflict and the settings
-        forbid it, or so few items get a link that the file must be about another id space
+    blocking: BlockingSettings = BlockingSettings()
+    """Which pairs are compared."""
+
+    audit: AuditSettings = AuditSettings()
+    """What makes a link suspicious and a link file refused; ``audit.evidence`` is taken from ``evidence``."""
+
+    memory_gb: float = Field(1.0, gt=0)
+    """Memory DuckDB may use before it works on disk; changes no output."""
+
+    def compare(self) -> EvidenceSettings:
+        """``evidence`` with the types of ``kind`` where it names none."""
+        return self.evidence.model_copy(update={"types": self.evidence.types or TYPES_OF[self.kind]})
+
+
+def link_items(
+    items: Path, links: Path | None, store: Path | None, out: Path, settings: LinkSettings
+) -> dict[str, Any]:
+    """Write which entity each item is, and why.
+
+    ``out`` gets ``links.parquet`` (one row per linked item), ``candidates.parquet`` (every pair compared, the agreement of
+    each part, the outcome), ``unlinked.parquet`` (every other item, the reason, its best candidate), ``audit.json``, and what
+    ``write_audit`` writes.
+
+    :param items: items.parquet of the interactions stage; columns ``tmdb_id``, ``isbn``, ``asin`` are used if there
+    :param links: folder of link files, see ``link_files``; None without
+    :param store: folder of the extract stage; None without
+    :return: counts and coverage, as in audit.json
+    :raises DataError: if a line is malformed, an item is unknown or in conflict and the settings forbid it, so few items
+        get a link that link file or store must be about another catalogue, or the audit finds another id space
+    :raises ConfigError: if ``methods`` asks for what is not given
     """
-    items, links, out = Path(items), Path(links), Path(out)
-    catalogue = read_parquet(items, columns=["item_id", "title"])
+    items, out = Path(items), Path(out)
+    methods = _methods(settings, links, store)
+    catalogue = _read_items(items)
     titles = dict(zip(catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist(), strict=True))
-    candidates: list[Link] = []
-    unknown: list[Link] = []
-    files = []
-    weak = 0
-    for path in link_files(links):
-        rows = list(read_links(path, settings.formats))
-        known = [row for row in rows if row.item_id in titles]
-        strong = [row for row in known if row.score >= settings.min_score]
-        missing = [row for row in rows if row.item_id not in titles]
-        if missing and settings.unknown_items == "error":
-            first = missing[0]
-            raise DataError(
-                f"links item {first.item_id!r}, which the catalogue does not have ({len(missing)} such lines); "
-                "remove the line, or set link.unknown_items: count",
-                path=path, line=first.line,
-            )  # fmt: skip
-        candidates += strong
-        unknown += missing
-        weak += len(known) - len(strong)
-        files.append({"file": str(path.relative_to(links)), "links": len(rows), "unknown_items": len(missing)})
-    accepted, conflicts = _one_to_one(candidates)
-    if conflicts and settings.conflicts == "error":
-        winner, loser, kind = conflicts[0]
-        raise DataError(
-            f"{kind}: {loser.item_id} -> {loser.entity_id} against {winner.item_id} -> {winner.entity_id} "
-            f"({winner.file}, line {winner.line}); remove one, or set link.conflicts: first",
-            path=loser.file, line=loser.line,
+    claims, agreeing, compared = Claims(), 0, 0
+    if links is not None and "file" in methods:
+        claims = read_claims(links, titles, settings.formats, settings.min_score)
+        agreeing, compared = check_claims(
+            claims, titles, links, conflicts=settings.conflicts, unknown_items=settings.unknown_items,
+            min_item_coverage=settings.min_item_coverage, min_title_agreement=settings.min_title_agreement,
         )  # fmt: skip
-    coverage = len(accepted) / max(len(titles), 1)
-    if coverage < settings.min_item_coverage:
-        example = candidates[0] if candidates else (unknown[0] if unknown else None)
-        raise DataError(
-            f"only {len(accepted)} of {len(titles)} items get a link ({coverage:.1%}, link.min_item_coverage is "
-            f"{settings.min_item_coverage:.1%}); the link file seems to use another id space than the catalogue"
-            + (f" (link file: {example.item_id!r}, catalogue: {next(iter(titles), '')!r})" if example else ""),
-            path=links,
+    weights = {(row.item_id, row.entity_id): settings.claim * row.score for row in claims.accepted}
+    evidence = settings.compare()
+    if store is None:
+        profiles = empty_profiles()
+        candidates = complete(unscored(sorted(weights)), profiles, weights, {})
+    else:
+        candidates, profiles = find_candidates(
+            catalogue, weights, store, evidence, settings.blocking, settings.languages, settings.memory_gb
         )
-    agreeing, compared = title_agreement((titles[row.item_id] or "", row.name) for row in accepted)
-    if compared >= 20 and agreeing / compared < settings.min_title_agreement:
+    audit_settings = settings.audit.model_copy(update={"evidence": evidence})
+    if claims.rows:
+        audit = audit_links(_pairs_of(claims), catalogue, profiles, audit_settings)
+        if store is not None and audit.mismatch:
+            raise DataError(audit.mismatch, path=links)
+    if "evidence" in methods:
+        outcome = assign(candidates, settings)["outcome"]
+    else:
+        outcome = pa.chunked_array([_as_claimed(candidates)])
+    candidates = ordered(
+        candidates.set_column(CANDIDATES.get_field_index("outcome"), CANDIDATES.field("outcome"), outcome)
+    )
+    table = _links(candidates, claims, scored="evidence" in methods)
+    unlinked = _unlinked(catalogue, candidates)
+    if table.num_rows < settings.min_item_coverage * len(titles):
         raise DataError(
-            f"only {agreeing} of {compared} links name an entity that looks like the item's title; "
-            "the link file seems to number other items (link.min_title_agreement)",
-            path=links,
-        )
+            f"has entities for only {table.num_rows} of {len(titles)} items (link.min_item_coverage is "
+            f"{settings.min_item_coverage:.1%}); is it about them, and is link.kind: {settings.kind} right?",
+            path=store,
+        )  # fmt: skip
+    if not claims.rows or "evidence" in methods:
+        audit = audit_links(table, catalogue, profiles, audit_settings)
+    refused = _refused(candidates, titles)
     counts = {
         "items": len(titles),
-        "links": len(accepted),
-        "coverage": round(coverage, 6),
-        "links_read": len(candidates) + len(unknown) + weak,
-        "below_min_score": weak,
-        "unknown_items": len(unknown),
-        "conflicts": len(conflicts),
-        "methods": dict(sorted(Counter(row.method for row in accepted).items())),
+        "links": table.num_rows,
+        "coverage": round(table.num_rows / max(len(titles), 1), 6),
+        "methods": dict(sorted(Counter(table["method"].to_pylist()).items())),
+        "candidates": candidates.num_rows,
+        "unlinked": dict(sorted(Counter(unlinked["reason"].to_pylist()).items())),
+        "links_read": len(claims.rows),
+        "below_min_score": claims.weak,
+        "unknown_items": len(claims.unknown),
+        "conflicts": len(claims.conflicts),
+        "claims_refused": len(refused),
         "titles_compared": compared,
         "titles_agreeing": agreeing,
     }
-
-    def side(row: Link) -> dict[str, Any]:
-        return {**row._asdict(), "title": titles[row.item_id]}
-
-    audit = {
+    report = {
         "counts": counts,
-        "rule": "higher score, then earlier file, then earlier line",
-        "files": files,
-        "conflicts": [{"kind": kind, "kept": side(kept), "dropped": side(lost)} for kept, lost, kind in conflicts],
-        "unknown_items": [row._asdict() for row in unknown[:_EXAMPLES]],
+        "methods": list(methods),
+        "settings": settings.model_copy(update={"evidence": evidence}).model_dump(mode="json"),
+        **claims.report(titles),
+        "claims_refused": refused[:_EXAMPLES],
     }
-    table = pa.Table.from_pydict({name: [getattr(row, name) for row in accepted] for name in LINKS.names}, schema=LINKS)
     write_parquet(table, out / "links.parquet", sort_by=["item_id"])
-    write_json(audit, out / "audit.json")
-    log.info("linked items", links=len(accepted), items=len(titles), conflicts=len(conflicts))
+    write_parquet(candidates, out / "candidates.parquet")
+    write_parquet(unlinked, out / "unlinked.parquet", sort_by=["item_id"])
+    write_json(report, out / "audit.json")
+    write_audit(audit, out)
+    log.info("linked items", links=table.num_rows, items=len(titles), conflicts=len(claims.conflicts))
     return counts
 
 
-def _one_to_one(candidates: list[Link]) -> tuple[list[Link], list[tuple[Link, Link, str]]]:
-    """Accepted links, and ``(winner, loser, kind)`` of each conflict. ``candidates`` come in file and line order."""
-    by_item: dict[str, Link] = {}
-    by_entity: dict[str, Link] = {}
-    conflicts = []
-    for row in sorted(candidates, key=lambda row: -row.score):
-        holder = by_item.get(row.item_id)
-        if holder and holder.entity_id == row.entity_id:
-            continue
-        if holder:
-            conflicts.append((holder, row, "item with two entities"))
-        elif row.entity_id in by_entity:
-            conflicts.append((by_entity[row.entity_id], row, "entity claimed by two items"))
-        else:
-            by_item[row.item_id] = by_entity[row.entity_id] = row
-    return list(by_item.values()), conflicts
+def _methods(settings: LinkSettings, links: Path | None, store: Path | None) -> tuple[Method, ...]:
+    given: dict[Method, Path | None] = {"file": links, "evidence": store}
+    asked = settings.methods if settings.methods is not None else tuple(one for one, place in given.items() if place)
+    for one in asked:
+        if given[one] is None:
+            what = "a folder of link files" if one == "file" else "a store of the knowledge base"
+            raise ConfigError(f"link.methods: {one} needs {what}; give one, or leave {one} out")
+    if not asked:
+        raise ConfigError("link.methods: nothing to link by; give a folder of link files, a store, or both")
+    return asked
+
+
+def _read_items(path: Path) -> pa.Table:
+    present = pq.read_schema(path).names if path.exists() else []
+    return read_parquet(
+        path, columns=[*ITEMS.names, *(one for one in SCHEMES if one in present and one not in ITEMS.names)]
+    )
+
+
+def _pairs_of(claims: Claims) -> pa.Table:
+    rows = claims.rows
+    return pa.Table.from_pydict({name: [getattr(row, name) for row in rows] for name in LINKS.names}, schema=LINKS)
+
+
+def _as_claimed(candidates: pa.Table) -> pa.Array:
+    """Outcomes where the claims alone decide."""
+    claimed = pc.is_valid(candidates["claim"])
+    linked = pc.is_in(candidates["item_id"], candidates["item_id"].filter(claimed).combine_chunks())
+    return pc.if_else(claimed, "link", pc.if_else(linked, "beaten", "not_claimed")).combine_chunks()
+
+
+def _links(candidates: pa.Table, claims: Claims, scored: bool) -> pa.Table:
+    """Schema LINKS. A claimed link has the method of its file; where claims alone decide also its score."""
+    chosen = candidates.filter(pc.equal(candidates["outcome"], "link"))
+    claimed = {(row.item_id, row.entity_id): row for row in claims.accepted}
+    rows = []
+    for row in chosen.select(["item_id", "entity_id", "score"]).to_pylist():
+        claim = claimed.get((row["item_id"], row["entity_id"]))
+        score = row["score"] if scored or claim is None else claim.score
+        rows.append({**row, "method": claim.method if claim else "evidence", "score": score})
+    return pa.Table.from_pylist(rows, schema=LINKS)
+
+
+def _unlinked(catalogue: pa.Table, candidates: pa.Table) -> pa.Table:
+    """Every item without a link, schema ``UNLINKED``."""
+    best: dict[str, dict[str, Any]] = {}
+    for row in candidates.select(["item_id", "entity_id", "name", "score", "outcome"]).to_pylist():
+        best.setdefault(row["item_id"], row)
+    rows = []
+    for item_id, title in zip(catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist(), strict=True):
+        row = best.get(item_id, {"outcome": "no_candidate"})
+        if row["outcome"] in REASONS:
+            rows.append({**row, "item_id": item_id, "title": title, "reason": row["outcome"]})
+    return pa.Table.from_pylist(rows, schema=UNLINKED)
+
+
+def _refused(candidates: pa.Table, titles: dict[str, str | None]) -> list[dict[str, Any]]:
+    """Claims that did not become links."""
+    lost = candidates.filter(pc.and_(pc.is_valid(candidates["claim"]), pc.not_equal(candidates["outcome"], "link")))
+    columns = ["item_id", "entity_id", "name", "score", "outcome"]
+    return [{**row, "title": titles[row["item_id"]]} for row in lost.select(columns).to_pylist()]

@@ -23,7 +23,7 @@ class Desk:
     def run(self, files: dict[str, str], **settings: Any) -> dict[str, Any]:
         for name, text in files.items():
             (self.links / name).write_text(text, newline="")
-        return link_items(self.items, self.links, self.out, LinkSettings(**settings))
+        return link_items(self.items, self.links, None, self.out, LinkSettings(**settings))
 
     def table(self) -> dict[str, str]:
         rows = read_parquet(self.out / "links.parquet", LINKS).to_pylist()
@@ -99,7 +99,7 @@ def test_the_same_numbers_for_other_films_are_refused(tmp_path: Path, write_item
     rows = "".join(f"{i}\t{i}\tBeta{i}\thttp://x.org/{i}\n" for i in range(30))
     (tmp_path / "links" / "i2kg_map.txt").write_text("eid\tpid\tname\tentity\n" + rows)
     with pytest.raises(DataError, match="only 0 of 30 links"):
-        link_items(items, tmp_path / "links", tmp_path / "out", LinkSettings())
+        link_items(items, tmp_path / "links", None, tmp_path / "out", LinkSettings())
 
 
 def test_a_rerun_gives_equal_bytes(desk: Desk) -> None:
@@ -118,7 +118,7 @@ def test_movielens_1m_exactly(real_data: Path, tmp_path: Path, write_items: Call
     items = write_items(tmp_path / "items.parquet", rows)
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "ml2fb.txt").symlink_to(real_data / "freebase" / "ml2fb.txt")
-    counts = link_items(items, tmp_path / "links", tmp_path / "out", LinkSettings())
+    counts = link_items(items, tmp_path / "links", None, tmp_path / "out", LinkSettings())
     assert (counts["links"], counts["items"], counts["conflicts"]) == (3_811, 3_883, 0)
     linked = {item.encode() for item in read_parquet(tmp_path / "out" / "links.parquet")["item_id"].to_pylist()}
     assert len(linked & {item for _, item, _, _ in ratings}) == 3_655

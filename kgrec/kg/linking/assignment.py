@@ -24,6 +24,7 @@ REASONS = {
     "tie_of_entities": "two entities fit the item about equally well",
     "tie_of_items": "another item claims the entity with about as much evidence",
     "entity_taken": "another item fits the entity better",
+    "not_claimed": "no link file has it",
 }
 
 #: an item without a link and its best candidate, null where there is none
