@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import kgrec
+from kgrec.cli.audit import audit
 from kgrec.cli.errors import Commands
 from kgrec.cli.kg import app as kg
 
@@ -191,3 +192,4 @@ def _echo(value: Any) -> None:
 
 
 app.add_typer(kg, name="kg")
+app.command()(audit)

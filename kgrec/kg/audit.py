@@ -26,8 +26,11 @@ from pydantic import Field
 
 from kgrec.config import Settings
 from kgrec.data.io import write_json, write_parquet
+from kgrec.data.schemas import LINKS
+from kgrec.errors import DataError
 from kgrec.kg.audit_plots import plot_scores, score_counts
 from kgrec.kg.id_spaces import describe_ids, recognise, relation
+from kgrec.kg.link_files import FORMATS, read_links
 from kgrec.kg.linking.evidence import EvidenceSettings, item_identifiers, score_pairs
 from kgrec.kg.linking.identifiers import SCHEMES
 from kgrec.kg.lookalikes import PAIRS, lookalikes
@@ -76,7 +79,7 @@ Pair = tuple[str, str]
 Mask = npt.NDArray[np.bool_]
 
 _ITEM = ["item_id", "title", "year", *SCHEMES]
-_ENTITY = ["entity_id", "name", "names", "types", "years"]
+_ENTITY = ["entity_id", "name", "names", "types", "years", *SCHEMES]
 #: types that any kind of entity has
 _GENERIC = ("common.", "base.", "user.", "type.", "freebase.", "http://www.w3.org/2002/07/owl#")
 #: log r from which on an entity is taken for an item of the catalogue: title and year agree
@@ -138,6 +141,19 @@ class Audit:
     mismatch: str | None
     chance: Floats
     ratios: dict[str, list[float]]
+
+
+def read_link_table(path: Path) -> pa.Table:
+    """The rows of a link file of any layout (``kgrec.kg.link_files``) as they stand; schema LINKS.
+
+    :raises DataError: if the file is missing, its layout is not known, a line does not fit it, or it holds no link
+    """
+    if not path.is_file():
+        raise DataError(f"no such file; give a link file: {FORMATS}", path=path)
+    rows = list(read_links(path))
+    if not rows:
+        raise DataError("holds no links", path=path)
+    return pa.table([[getattr(row, name) for row in rows] for name in LINKS.names], schema=LINKS)
 
 
 def audit_links(links: pa.Table, items: pa.Table, profiles: pa.Table, settings: AuditSettings | None = None) -> Audit:
@@ -208,9 +224,10 @@ class _Desk:
             row["entity_id"]: row
             for batch in profiles.select(_ENTITY).to_batches()
             for row in batch.to_pylist()
-            if row["entity_id"] in wanted
+            if row["entity_id"] in wanted and any(row[one] for one in _ENTITY[1:])
         }
         pairs = [pair for pair in pairs if pair[1] in self.entities]
+        near = {pair for pair in near if pair[1] in self.entities}
         evidence = settings.evidence
         if not evidence.types:
             evidence = evidence.model_copy(update={"types": self._usual_types(named, settings.usual_types)})
@@ -316,7 +333,7 @@ class _Desk:
         if not said:
             said.append("nothing to compare" if row["status"] != "checked" else "too little agrees")
             said.append(f"in a file of which {share:.1%} is right")
-        return ", ".join(said)
+        return "; ".join(said)
 
     def problem(self, metrics: Mapping[str, Any], settings: AuditSettings) -> str | None:
         """Why the file cannot be about this catalogue and this knowledge base; None if it can."""

@@ -5,6 +5,7 @@ A right file and chance stand at opposite ends. A file of another id space looks
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -51,8 +51,10 @@ def plot_scores(counts: pa.Table, metrics: Mapping[str, Any], folder: Path) -> N
     :param counts: schema ``SCORES``
     :param metrics: of the audit, for the title
     """
-    with atomic_file(folder / "scores.csv") as temporary:
-        pa.csv.write_csv(counts, temporary, pa.csv.WriteOptions(quoting_style="none"))
+    with atomic_file(folder / "scores.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, SCORES.names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(counts.to_pylist())
     figure = Figure(figsize=(6.4, 3.4), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
     figure.suptitle(_title(metrics), fontsize=11, x=0.01, ha="left", weight="bold")
@@ -82,4 +84,4 @@ def _title(metrics: Mapping[str, Any]) -> str:
     if metrics["estimated_precision"] is None:
         return "No link has evidence"
     value, low, high = (100 * metrics[key] for key in ("estimated_precision", "precision_low", "precision_high"))
-    return f"Estimated precision {value:.1f} % (95 % interval {low:.1f} to {high:.1f} %)"
+    return f"Estimated precision {value:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
