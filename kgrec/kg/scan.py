@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kgrec.kg.codes import hash_bytes, mid_code, number_code
-from kgrec.kg.simd import high64, load64, match64, trailing_zeros, unequal64
+from kgrec.kg.codes import hash_bytes, id_length, mid_code, number_code
+from kgrec.kg.dumps.blocks import PAD
+from kgrec.kg.simd import copy64, high64, load8, load64, match64, trailing_zeros, unequal64
 
 #: what a predicate is for; a sum of these, 0 for what is left out
 FACT, TYPE, NAME, LABEL, LITERAL, _INVALID = 1, 2, 4, 8, 16, 64
@@ -40,20 +41,13 @@ _LINE, _ROW_LINE, _FACTS, _TYPES, _LITERALS, _TERMS, _BAD, _TEXT, _TERM_TEXT, _A
 _BLANK, _DENIED, _DROPPED = range(13, 16)
 _CONTEXT = 16
 
-_PAD = 64
 _U = np.uint64
-_MISS = np.int64(-1)
 
 
-def _words(text: bytes) -> tuple[np.uint64, ...]:
-    return tuple(np.frombuffer(text[i : i + 8].ljust(8, b"\0"), dtype=np.uint64)[0] for i in range(0, len(text), 8))
-
-
-_FREEBASE = b"<http://rdf.freebase.com/ns/"
-_WIKIDATA = b"<http://www.wikidata.org/entity/"
-_F0, _F1, _F2, _F3 = _words(_FREEBASE)
-_W0, _W1, _W2, _W3 = _words(_WIKIDATA)
-_HALF = np.uint64(0xFFFFFFFF)
+_FREEBASE, _WIKIDATA = (
+    np.frombuffer(text.ljust(PAD, b"\0"), dtype=np.uint8)
+    for text in (b"<http://rdf.freebase.com/ns/", b"<http://www.wikidata.org/entity/")
+)
 _K1, _K2, _K3 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53))
 
 #: byte -> 1 in an IRI, 2 a backslash, 0 never; 1 in a blank node's label
@@ -63,14 +57,14 @@ _LABEL_BYTES = np.array([1 if b >= 128 or chr(b).isalnum() or chr(b) in "_-.:" e
 
 @nb.njit(cache=True, nogil=True)
 def _find_lines(text: Any, stop: int, ends: Any, flags: Any) -> Any:
-    """Ends of the lines of ``text[_PAD:stop]`` and, per line, 1 if it is not ASCII + 2 if it has ``\\`` + 4 if ``\\r``.
+    """Ends of the lines of ``text[PAD:stop]`` and, per line, 1 if it is not ASCII + 2 if it has ``\\`` + 4 if ``\\r``.
 
     Returns their number, or -1 if they are more than ``ends`` holds.
     """
     base = _U(text.ctypes.data)
     lines = 0
     flag = np.uint8(0)
-    for at in range(_PAD, stop, 64):
+    for at in range(PAD, stop, 64):
         address = base + _U(at)
         ends_here = match64(address, np.uint8(10))
         high = high64(address)
@@ -111,23 +105,27 @@ def _find_lines(text: Any, stop: int, ends: Any, flags: Any) -> Any:
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _find(base: Any, start: int, end: int, byte: int) -> Any:
+def _byte(base: Any, at: Any) -> Any:
+    return load8(base + _U(at))
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _find(base: Any, start: Any, end: Any, byte: Any) -> Any:
     """First place of ``byte`` in ``[start, end)``, or ``end``."""
-    at: Any = start
+    at = start
     while at < end:
         found = match64(base + _U(at), np.uint8(byte))
         if found:
-            at += np.int64(trailing_zeros(found))
-            return min(at, end)
+            return min(at + np.int64(trailing_zeros(found)), end)
         at += 64
     return end
 
 
 @nb.njit(cache=True, nogil=True)
-def _is_utf8(text: Any, start: int, end: int) -> bool:
+def _is_utf8(base: Any, start: Any, end: Any) -> Any:
     at = start
     while at < end:
-        byte = text[at]
+        byte = _byte(base, at)
         if byte < 0x80:
             at += 1
             continue
@@ -141,27 +139,27 @@ def _is_utf8(text: Any, start: int, end: int) -> bool:
             return False
         if at + more >= end:
             return False
-        if not low <= text[at + 1] <= high:
+        if not low <= _byte(base, at + 1) <= high:
             return False
         for place in range(2, more + 1):
-            if not 0x80 <= text[at + place] <= 0xBF:
+            if not 0x80 <= _byte(base, at + place) <= 0xBF:
                 return False
         at += more + 1
     return True
 
 
 @nb.njit(cache=True, nogil=True)
-def _escape_end(text: Any, at: int, end: int, codes_only: bool) -> Any:
+def _escape_end(base: Any, at: Any, end: Any, codes_only: Any) -> Any:
     """Behind the escape that starts with the backslash at ``at``; -1 where it is none (``codes_only``: only \\u, \\U)."""
     if at + 1 >= end:
         return -1
-    kind = text[at + 1]
+    kind = _byte(base, at + 1)
     if kind == 117 or kind == 85:
         count = 4 if kind == 117 else 8
         if at + 2 + count > end:
             return -1
         for place in range(at + 2, at + 2 + count):
-            byte = text[place]
+            byte = _byte(base, place)
             if not (48 <= byte <= 57 or 65 <= byte <= 70 or 97 <= byte <= 102):
                 return -1
         return at + 2 + count
@@ -173,15 +171,15 @@ def _escape_end(text: Any, at: int, end: int, codes_only: bool) -> Any:
 
 
 @nb.njit(cache=True, nogil=True)
-def _iri_fault(text: Any, start: int, end: int) -> Any:
-    """0 if ``text[start:end]`` may stand between angle brackets, else a reason."""
+def _iri_fault(base: Any, start: Any, end: Any) -> Any:
+    """0 if ``[start, end)`` may stand between angle brackets, else a reason."""
     at = start
     while at < end:
-        kind = _IRI_BYTES[text[at]]
+        kind = _IRI_BYTES[_byte(base, at)]
         if kind == 1:
             at += 1
         elif kind == 2:
-            at = _escape_end(text, at, end, True)
+            at = _escape_end(base, at, end, True)
             if at < 0:
                 return _ESCAPE
         else:
@@ -190,103 +188,123 @@ def _iri_fault(text: Any, start: int, end: int) -> Any:
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _skip_blanks(text: Any, at: int, end: int) -> Any:
-    while at < end and (text[at] == 9 or text[at] == 32):
+def _skip_blanks(base: Any, at: Any, end: Any) -> Any:
+    byte = _byte(base, at)
+    while at < end and (byte == 9 or byte == 32):
         at += 1
+        byte = _byte(base, at)
     return at
 
 
 @nb.njit(cache=True, nogil=True)
-def _resource(text: Any, base: Any, at: int, end: int, found: Any) -> Any:
-    """Read ``<…>`` or ``_:…`` at ``at``: its end, or minus a reason. ``found``: code, start and end of the id's text."""
-    if text[at] == 60:
-        address = base + _U(at)
+def _other_resource(base: Any, at: Any, end: Any, found: Any) -> Any:
+    """Read any ``<…>`` or ``_:…`` at ``at``: its end, or minus a reason. ``found``: code, start and end of the id's text."""
+    if _byte(base, at) == 60:
         close = _find(base, at + 1, end, 62)
         if close == end:
             return -_IRI
-        code = _MISS
-        start = at + 1
-        w0, w1, w2 = load64(address), load64(address + _U(8)), load64(address + _U(16))
-        w3 = load64(address + _U(24))
-        if w0 == _F0 and w1 == _F1 and w2 == _F2 and w3 & _HALF == _F3:
-            start = at + 28
-            if close - start > 2 and text[start + 1] == 46 and (text[start] == 109 or text[start] == 103):
-                code = mid_code(text, start, close)
-        elif w0 == _W0 and w1 == _W1 and w2 == _W2 and w3 == _W3 and text[at + 32] == 81:
-            code = number_code(text, at + 33, close)
-            start = at + 32 if code >= 0 else start
-        if code < 0:
-            fault = _iri_fault(text, at + 1, close)
-            if fault:
-                return -fault
-            code = hash_bytes(base + _U(start), close - start)
-        found[0], found[1], found[2] = code, start, close
+        address = base + _U(at)
+        if unequal64(address, _WIKIDATA.ctypes.data) & _U((1 << 32) - 1) == _U(0) and _byte(base, at + 32) == 81:
+            code = number_code(base + _U(at + 33), close - at - 33)
+            if code >= 0:
+                found[0], found[1], found[2] = code, at + 32, close
+                return close + 1
+        fault = _iri_fault(base, at + 1, close)
+        if fault:
+            return -fault
+        start = at + (28 if unequal64(address, _FREEBASE.ctypes.data) & _U((1 << 28) - 1) == _U(0) else 1)
+        found[0], found[1], found[2] = hash_bytes(base + _U(start), close - start), start, close
         return close + 1
-    if text[at] == 95 and at + 2 < end and text[at + 1] == 58:
+    if _byte(base, at) == 95 and at + 2 < end and _byte(base, at + 1) == 58:
         stop = at + 2
-        while stop < end and _LABEL_BYTES[text[stop]]:
+        while stop < end and _LABEL_BYTES[_byte(base, stop)]:
             stop += 1
-        while stop > at + 2 and text[stop - 1] == 46:  # a label may hold dots but not end in one
+        while stop > at + 2 and _byte(base, stop - 1) == 46:  # a label may hold dots but not end in one
             stop -= 1
-        if stop == at + 2 or text[at + 2] == 45 or text[at + 2] == 46:
+        if stop == at + 2 or _byte(base, at + 2) == 45 or _byte(base, at + 2) == 46:
             return -_OBJECT
         found[0], found[1], found[2] = hash_bytes(base + _U(at), stop - at), at, stop
         return stop
     return -_OBJECT
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _resource(base: Any, prefix: Any, at: Any, end: Any, found: Any) -> Any:
+    """``_other_resource`` with a fast way for ``<http://rdf.freebase.com/ns/m.…>`` and ``g.…``."""
+    if unequal64(base + _U(at), prefix) & _U((1 << 28) - 1) == _U(0) and _byte(base, at + 29) == 46:
+        letter = _byte(base, at + 28)
+        if letter == 109 or letter == 103:
+            address = base + _U(at + 30)
+            length = id_length(address)
+            stop = at + 30 + length
+            if stop < end and _byte(base, stop) == 62:
+                code = mid_code(address, length, letter == 109)
+                if code >= 0:
+                    found[0] = code
+                    found[1] = at + 28
+                    found[2] = stop
+                    return stop + 1
+    return _other_resource(base, at, end, found)
+
+
 @nb.njit(cache=True, nogil=True)
-def _literal_end(text: Any, base: Any, at: int, end: int, escapes: bool, tag: Any) -> Any:
+def _literal_end(base: Any, at: Any, end: Any, escapes: Any, tag: Any) -> Any:
     """Behind the literal at ``at``, or minus a reason. ``tag[0]``: its language's first part, lower case, as a number."""
     tag[0] = 0
     place = at + 1
     if escapes:
-        while place < end and text[place] != 34:
-            if text[place] == 92:
-                place = _escape_end(text, place, end, False)
+        byte = _byte(base, place)
+        while place < end and byte != 34:
+            if byte == 92:
+                place = _escape_end(base, place, end, False)
                 if place < 0:
                     return -_ESCAPE
             else:
                 place += 1
+            byte = _byte(base, place)
     else:
         place = _find(base, place, end, 34)
     if place >= end:
         return -_OPEN
     place += 1
-    if place < end and text[place] == 64:
+    mark = _byte(base, place)
+    if place < end and mark == 64:
         place += 1
         start = place
-        word: Any = np.int64(0)
-        while place < end and 65 <= (text[place] & 0xDF) <= 90:
+        word = np.int64(0)
+        while place < end and 65 <= (_byte(base, place) & 0xDF) <= 90:
             if place - start < 8:
-                word = (word << 8) | (text[place] | 0x20)
+                word = (word << 8) | (_byte(base, place) | 0x20)
             place += 1
         if place == start:
             return -_SUFFIX
         if place - start > 7:
-            word = -1  # longer than any language we may have been asked for
-        while place < end and text[place] == 45:
+            word = np.int64(-1)  # longer than any language we may have been asked for
+        while place < end and _byte(base, place) == 45:
             part = place + 1
             place = part
-            while place < end and (65 <= (text[place] & 0xDF) <= 90 or 48 <= text[place] <= 57):
+            while place < end:
+                byte = _byte(base, place)
+                if not (65 <= (byte & 0xDF) <= 90 or 48 <= byte <= 57):
+                    break
                 place += 1
             if place == part:
                 return -_SUFFIX
         tag[0] = word
         return place
-    if place < end and text[place] == 94:
-        if place + 2 >= end or text[place + 1] != 94 or text[place + 2] != 60:
+    if place < end and mark == 94:
+        if place + 2 >= end or _byte(base, place + 1) != 94 or _byte(base, place + 2) != 60:
             return -_SUFFIX
         close = _find(base, place + 3, end, 62)
         if close == end:
             return -_SUFFIX
-        fault = _iri_fault(text, place + 3, close)
+        fault = _iri_fault(base, place + 3, close)
         return -fault if fault else close + 1
     return place
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _equal(left: Any, right: Any, length: int) -> bool:
+def _equal(left: Any, right: Any, length: Any) -> Any:
     """Whether ``length`` bytes are the same; up to 63 more are read."""
     while length >= 64:
         if unequal64(left, right):
@@ -298,7 +316,7 @@ def _equal(left: Any, right: Any, length: int) -> bool:
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _quick_hash(end: Any, length: int) -> Any:
+def _quick_hash(end: Any, length: Any) -> Any:
     """Hash of a term by its length and its last 16 bytes; up to 16 bytes before ``end`` are read."""
     h = _U(length) * _K1
     last = load64(end - _U(8))
@@ -311,42 +329,48 @@ def _quick_hash(end: Any, length: int) -> Any:
     return np.int64(h >> _U(1))
 
 
-@nb.njit(cache=True, nogil=True)
-def _look_up(text: Any, base: Any, start: int, end: int, slots: Any, known: Any, keys: Any) -> Any:
-    """Number of the term ``text[start:end]`` in a table, or -1."""
+@nb.njit(cache=True, nogil=True, inline="always")
+def _look_up(base: Any, start: Any, end: Any, slots: Any, known: Any, keys: Any) -> Any:
+    """Number of the term ``[start, end)`` in a table, or -1."""
     length = end - start
     mask = len(slots) - 1
     hashed = _quick_hash(base + _U(end), length)
-    slot = hashed & mask
     key_base = _U(keys.ctypes.data)
-    while slots[slot] >= 0:
-        number = slots[slot]
+    slot = hashed & mask
+    number = slots[slot]
+    while number >= 0:
         like = known[number, 0] == hashed and known[number, 2] == length
         if like and _equal(base + _U(start), key_base + _U(known[number, 1]), length):
-            return number
+            break
         slot = (slot + 1) & mask
-    return -1
+        number = slots[slot]
+    return number
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _copy(target: Any, source: Any, length: Any) -> None:
+    """Copy ``length`` bytes; up to 63 more are read and written."""
+    for at in range(0, length, 64):
+        copy64(target + _U(at), source + _U(at))
 
 
 @nb.njit(cache=True, nogil=True)
-def _emit_term(text: Any, found: Any, recent: Any, ctx: Any, term_code: Any, term_end: Any, term_text: Any) -> None:
+def _emit_term(base: Any, found: Any, recent: Any, ctx: Any, term_code: Any, term_end: Any, term_text: Any) -> None:
     """Keep the text of a hashed id, unless this block kept it a moment ago."""
     place = found[0] & (len(recent) - 1)
     if recent[place] != found[0]:
         recent[place] = found[0]
-        at = ctx[_TERM_TEXT]
-        for byte in range(found[1], found[2]):
-            term_text[at] = text[byte]
-            at += 1
-        ctx[_TERM_TEXT] = at
+        at, length = ctx[_TERM_TEXT], found[2] - found[1]
+        _copy(_U(term_text.ctypes.data) + _U(at), base + _U(found[1]), length)
+        ctx[_TERM_TEXT] = at + length
         term_code[ctx[_TERMS]] = found[0]
-        term_end[ctx[_TERMS] + 1] = at
+        term_end[ctx[_TERMS] + 1] = at + length
         ctx[_TERMS] += 1
 
 
 @nb.njit(cache=True, nogil=True)
 def _scan(
-    text: Any, lines: int, ends: Any, flags: Any, longest: int, languages: Any,
+    text: Any, prefix: Any, lines: Any, ends: Any, flags: Any, longest: Any, languages: Any,
     p_slots: Any, p_known: Any, p_keys: Any, p_use: Any, t_slots: Any, t_known: Any, t_keys: Any,
     recent: Any, ctx: Any, fact_s: Any, fact_p: Any, fact_o: Any, type_s: Any, type_o: Any,
     lit_s: Any, lit_p: Any, lit_end: Any, lit_text: Any, term_code: Any, term_end: Any, term_text: Any,
@@ -354,85 +378,93 @@ def _scan(
 ) -> Any:  # fmt: skip
     """Scan from line ``ctx[_LINE]`` on. Returns 0 at the end, 1 to ask for the predicate or type at ``ctx[_ASK_START]``."""
     base = _U(text.ctypes.data)
+    freebase = _U(prefix.ctypes.data)
     subject = np.zeros(3, dtype=np.int64)
     thing = np.zeros(3, dtype=np.int64)
     tag = np.zeros(1, dtype=np.int64)
-    last, last_length = _U(0), 0
+    last, last_length = _U(0), np.int64(0)
+    facts, kinds = ctx[_FACTS], ctx[_TYPES]
+    ask = 0
+    at: Any = 0
     for line in range(ctx[_LINE], lines):
-        start = ends[line - 1] + 1 if line else _PAD
+        start = np.int64(ends[line - 1]) + 1 if line else np.int64(PAD)
         end = np.int64(ends[line])
         flag = flags[line]
-        if end > start and text[end - 1] == 13:
-            end -= 1
         reason = 0
-        at = _skip_blanks(text, start, end)
-        if at == end or text[at] == 35:
-            if flag & 1 and not _is_utf8(text, start, end):
+        if flag:
+            if _byte(base, end - 1) == 13 and end > start:
+                end -= 1
+            if flag & 1 and not _is_utf8(base, start, end):
                 reason = _UTF8
-            else:
-                ctx[_BLANK] += 1
-                continue
-        elif flag & 1 and not _is_utf8(text, start, end):
-            reason = _UTF8
-        elif flag & 4 and _find(base, start, end, 13) < end:
-            reason = _RETURN
+            elif flag & 4 and _find(base, start, end, 13) < end:
+                reason = _RETURN
+        at = start
         # subject
         if reason == 0:
             if last_length > 0 and at + last_length < end and _equal(base + _U(at), last, last_length):
                 at += last_length
             else:
-                last_length = 0
-                stop = _resource(text, base, at, end, subject)
+                last_length = np.int64(0)
+                at = _skip_blanks(base, at, end)
+                if at == end or _byte(base, at) == 35:
+                    ctx[_BLANK] += 1
+                    continue
+                stop = _resource(base, freebase, at, end, subject)
                 if stop < 0:
                     reason = _SUBJECT if -stop == _OBJECT else -stop
                 else:
-                    if text[at] == 60:  # a blank node has no closing mark, so equal beginnings prove nothing
+                    if _byte(base, at) == 60:  # a blank node has no closing mark, so equal beginnings prove nothing
                         last, last_length = base + _U(at), stop - at
                     at = stop
         # predicate
-        predicate = -1
-        use = 0
+        predicate = np.int64(-1)
+        use = np.int64(0)
         if reason == 0:
-            at = _skip_blanks(text, at, end)
-            if at >= end or text[at] != 60:
+            at = _skip_blanks(base, at, end)
+            close = _find(base, at + 1, end, 62) if at < end and _byte(base, at) == 60 else end
+            if close == end:
                 reason = _PREDICATE
             else:
-                close = _find(base, at + 1, end, 62)
-                if close == end:
-                    reason = _PREDICATE
-                else:
-                    predicate = _look_up(text, base, at + 1, close, p_slots, p_known, p_keys)
-                    if predicate < 0:
-                        ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, at + 1, close, 0
-                        return 1
-                    use = p_use[predicate]
-                    if use == _INVALID:
-                        reason = _NO_IRI
-                    at = close + 1
+                predicate = _look_up(base, at + 1, close, p_slots, p_known, p_keys)
+                if predicate < 0:
+                    ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, at + 1, close, 0
+                    ask = 1
+                    break
+                use = p_use[predicate]
+                if use == _INVALID:
+                    reason = _NO_IRI
+                at = close + 1
         # object
         literal = False
-        first = 0
+        kind = np.int64(-1)
+        first = np.int64(at)
         if reason == 0:
-            at = _skip_blanks(text, at, end)
+            at = _skip_blanks(base, at, end)
             first = at
             if at >= end:
                 reason = _OBJECT
-            elif text[at] == 34:
+            elif _byte(base, at) == 34:
                 literal = True
-                at = _literal_end(text, base, at, end, flag & 2 != 0, tag)
+                at = _literal_end(base, at, end, flag & 2 != 0, tag)
                 if at > 0 and at - first > longest:
-                    at = -_LONG
+                    at = np.int64(-_LONG)
             else:
-                at = _resource(text, base, at, end, thing)
+                if use & 3 == 2:  # a type that was met before needs neither a code nor a check
+                    thing[1] = at + (28 if unequal64(base + _U(at), freebase) & _U((1 << 28) - 1) == _U(0) else 1)
+                    thing[2] = _find(base, thing[1], end, 62)
+                    kind = _look_up(base, thing[1], thing[2], t_slots, t_known, t_keys)
+                at = thing[2] + 1 if kind >= 0 else _resource(base, freebase, at, end, thing)
             if at < 0:
                 reason = -at
         if reason == 0:
-            behind = _skip_blanks(text, at, end)
-            if behind >= end or text[behind] != 46:
+            at_dot = at + 1 if _byte(base, at) == 9 else _skip_blanks(base, at, end)
+            if at_dot >= end or _byte(base, at_dot) != 46:
+                at_dot = _skip_blanks(base, at, end)
+            if at_dot >= end or _byte(base, at_dot) != 46:
                 reason = _DOT
-            else:
-                behind = _skip_blanks(text, behind + 1, end)
-                if behind < end and text[behind] != 35:
+            elif at_dot + 1 != end:
+                behind = _skip_blanks(base, at_dot + 1, end)
+                if behind < end and _byte(base, behind) != 35:
                     reason = _DOT
         if reason:
             bad_line[ctx[_BAD]] = line
@@ -441,7 +473,28 @@ def _scan(
             continue
         # rows
         keep = False
-        if literal:
+        if not literal:
+            if use & 2:
+                if kind < 0:
+                    kind = _look_up(base, thing[1], thing[2], t_slots, t_known, t_keys)
+                if kind < 0:
+                    ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, thing[1], thing[2], 1
+                    ask = 1
+                    break
+                type_s[kinds] = subject[0]
+                type_o[kinds] = kind
+                kinds += 1
+            if use & 1:
+                fact_s[facts] = subject[0]
+                fact_p[facts] = predicate
+                fact_o[facts] = thing[0]
+                facts += 1
+                if thing[0] < 0:
+                    _emit_term(base, thing, recent, ctx, term_code, term_end, term_text)
+            if use & (1 | 2 | 16) == 0:
+                ctx[_DENIED] += 1
+            keep = use & 16 != 0
+        else:
             if use & (4 | 16):
                 keep = True
             elif use & 8:
@@ -450,36 +503,18 @@ def _scan(
                     keep = keep or language == tag[0]
             if not keep:
                 ctx[_DROPPED] += 1
-        else:
-            if use & 2:
-                number = _look_up(text, base, thing[1], thing[2], t_slots, t_known, t_keys)
-                if number < 0:
-                    ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, thing[1], thing[2], 1
-                    return 1
-                type_s[ctx[_TYPES]], type_o[ctx[_TYPES]] = subject[0], number
-                ctx[_TYPES] += 1
-            if use & 1:
-                row = ctx[_FACTS]
-                fact_s[row], fact_p[row], fact_o[row] = subject[0], predicate, thing[0]
-                ctx[_FACTS] += 1
-                if thing[0] < 0:
-                    _emit_term(text, thing, recent, ctx, term_code, term_end, term_text)
-            keep = use & 16 != 0
-            if use & (1 | 2 | 16) == 0:
-                ctx[_DENIED] += 1
         if keep:
             row, place = ctx[_LITERALS], ctx[_TEXT]
-            lit_s[row], lit_p[row] = subject[0], predicate
-            for byte in range(first, at):
-                lit_text[place] = text[byte]
-                place += 1
-            ctx[_TEXT] = place
-            lit_end[row + 1] = place
-            ctx[_LITERALS] += 1
+            lit_s[row] = subject[0]
+            lit_p[row] = predicate
+            _copy(_U(lit_text.ctypes.data) + _U(place), base + _U(first), at - first)
+            ctx[_TEXT] = place + at - first
+            lit_end[row + 1] = place + at - first
+            ctx[_LITERALS] = row + 1
         if subject[0] < 0 and (keep or (not literal and use & 3)):
-            _emit_term(text, subject, recent, ctx, term_code, term_end, term_text)
-    ctx[_LINE] = lines
-    return 0
+            _emit_term(base, subject, recent, ctx, term_code, term_end, term_text)
+    ctx[_FACTS], ctx[_TYPES] = facts, kinds
+    return ask
 
 
 class _Terms:
@@ -498,7 +533,7 @@ class _Terms:
         if number == len(self.uses):
             self.uses = np.concatenate([self.uses, np.zeros_like(self.uses)])
             self.known = np.concatenate([self.known, np.zeros_like(self.known)])
-        while self._filled + len(text) + _PAD > len(self.keys):
+        while self._filled + len(text) + PAD > len(self.keys):
             self.keys = np.concatenate([self.keys, np.zeros_like(self.keys)])
         self.names.append(name)
         self.uses[number] = use
@@ -580,21 +615,21 @@ class Scanner:
     def scan(self, block: bytes | memoryview | npt.NDArray[np.uint8]) -> Rows:
         """Rows of a block of whole lines (the last one may lack its line feed)."""
         text = np.frombuffer(block, dtype=np.uint8)
-        size = len(text)
-        padded = self._array("padded", np.uint8, size + 1 + 2 * _PAD)
-        padded[_PAD : _PAD + size] = text
-        stop = _PAD + size
-        if size and text[-1] != 10:
-            padded[stop] = 10
-            stop += 1
-        padded[stop : stop + _PAD] = 0
-        text = padded[: stop + _PAD]
-        estimate = max(1024, size // 64)
-        ends, flags = self._array("ends", np.int32, estimate), self._array("flags", np.uint8, estimate)
-        while (lines := _find_lines(text, stop, ends, flags)) < 0:
-            estimate = 4 * len(ends)
+        padded = np.zeros(len(text) + 1 + 2 * PAD, dtype=np.uint8)
+        padded[PAD : PAD + len(text)] = text
+        padded[PAD + len(text)] = 10
+        return self.scan_padded(padded if len(text) and text[-1] != 10 else padded[:-1])
+
+    def scan_padded(self, text: npt.NDArray[np.uint8]) -> Rows:
+        """``scan`` without a copy: the lines stand between ``PAD`` bytes that mean nothing, and end in a line feed."""
+        stop = len(text) - PAD
+        estimate = max(1024, stop // 64)
+        while True:
             ends, flags = self._array("ends", np.int32, estimate), self._array("flags", np.uint8, estimate)
-        return self._rows(text, size, lines, ends, flags)
+            lines = _find_lines(text, stop, ends, flags)
+            if lines >= 0:
+                return self._rows(text, stop - PAD, lines, ends, flags)
+            estimate = 4 * len(ends)
 
     def _rows(self, text: Any, size: int, lines: int, ends: Any, flags: Any) -> Rows:
         ctx = np.zeros(_CONTEXT, dtype=np.int64)
@@ -610,12 +645,13 @@ class Scanner:
         }  # fmt: skip
         bad_line, bad_reason = self._array("bad_line", i64, lines), self._array("bad_reason", np.uint8, lines)
         term_code, term_end = self._array("term_code", i64, 2 * lines), self._array("term_end", i32, 2 * lines + 1)
-        lit_text, term_text = self._array("lit_text", np.uint8, size), self._array("term_text", np.uint8, size)
+        lit_text = self._array("lit_text", np.uint8, size + PAD)
+        term_text = self._array("term_text", np.uint8, size + PAD)
         columns["lit_end"][0] = term_end[0] = 0
         while True:
             p, t = self._predicates, self._types
             ask = _scan(
-                text, lines, ends, flags, self._longest, self._languages,
+                text, _FREEBASE, lines, ends, flags, self._longest, self._languages,
                 p.slots, p.known, p.keys, p.uses, t.slots, t.known, t.keys, recent, ctx,
                 columns["fact_s"], columns["fact_p"], columns["fact_o"], columns["type_s"], columns["type_o"],
                 columns["lit_s"], columns["lit_p"], columns["lit_end"], lit_text, term_code, term_end, term_text,
@@ -627,7 +663,7 @@ class Scanner:
         facts, kinds, literals, terms, bad = (int(ctx[i]) for i in (_FACTS, _TYPES, _LITERALS, _TERMS, _BAD))
         shown = []
         for line in bad_line[:bad].tolist():
-            start = int(ends[line - 1]) + 1 if line else _PAD
+            start = int(ends[line - 1]) + 1 if line else PAD
             shown.append(
                 bytes(text[start : min(int(ends[line]), start + self._SHOWN)]).decode("utf-8", "backslashreplace")
             )
@@ -641,15 +677,15 @@ class Scanner:
         )
         return Rows(
             lines,
-            pa.table({name: columns[f"fact_{name}"][:facts].copy() for name in ("s", "p", "o")}),
-            pa.table({name: columns[f"type_{name}"][:kinds].copy() for name in ("s", "o")}),
+            pa.table({name: _numbers(columns[f"fact_{name}"][:facts]) for name in ("s", "p", "o")}),
+            pa.table({name: _numbers(columns[f"type_{name}"][:kinds]) for name in ("s", "o")}),
             pa.table(
                 {
-                    "s": columns["lit_s"][:literals].copy(), "p": columns["lit_p"][:literals].copy(),
+                    "s": _numbers(columns["lit_s"][:literals]), "p": _numbers(columns["lit_p"][:literals]),
                     "o": _strings(columns["lit_end"][: literals + 1], lit_text),
                 }
             ),
-            pa.table({"code": term_code[:terms].copy(), "term": _strings(term_end[: terms + 1], term_text)}),
+            pa.table({"code": _numbers(term_code[:terms]), "term": _strings(term_end[: terms + 1], term_text)}),
             malformed,
             {
                 "lines": lines, "facts": facts, "types": kinds, "literals": literals, "malformed": bad,
@@ -677,9 +713,19 @@ class Scanner:
         return held
 
 
+def _kept(values: npt.NDArray[Any]) -> pa.Buffer:
+    """A copy in Arrow's memory, which is used again when the table is gone; numpy's would be cleared by the system each time."""
+    buffer = pa.allocate_buffer(values.nbytes)
+    np.frombuffer(buffer, dtype=values.dtype)[:] = values
+    return buffer
+
+
+def _numbers(values: npt.NDArray[Any]) -> pa.Array:
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, _kept(values)])
+
+
 def _strings(ends: npt.NDArray[np.int32], text: npt.NDArray[np.uint8]) -> pa.Array:
-    used = int(ends[-1])
-    return pa.StringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends.copy()), pa.py_buffer(text[:used].copy()))
+    return pa.StringArray.from_buffers(len(ends) - 1, _kept(ends), _kept(text[: int(ends[-1])]))
 
 
 def _tag(name: str) -> Any:

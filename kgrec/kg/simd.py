@@ -56,6 +56,44 @@ def unequal64(typing: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
+def word64(typing: Any, address: Any) -> Any:
+    """Bit i is set where byte i from ``address`` on is one of ``0-9a-z_``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = _load(builder, args[0], _VECTOR)
+
+        def among(first: str, count: int) -> Any:
+            distance = builder.sub(text, ir.Constant(_VECTOR, [ord(first)] * 64))
+            return builder.icmp_unsigned("<", distance, ir.Constant(_VECTOR, [count] * 64))
+
+        found = builder.or_(builder.or_(among("0", 10), among("a", 26)), among("_", 1))
+        return builder.bitcast(found, _WORD)
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def copy64(typing: Any, target: Any, source: Any) -> Any:
+    """Copy 64 bytes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(_load(builder, args[1], _VECTOR), builder.inttoptr(args[0], _VECTOR.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def load8(typing: Any, address: Any) -> Any:
+    """The byte at ``address``, without the bounds and sign checks of an array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(_load(builder, args[0], _BYTE), _WORD)
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
 def load64(typing: Any, address: Any) -> Any:
     """The 8 bytes from ``address`` on, the first one lowest (on little-endian machines)."""
 
@@ -71,5 +109,15 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(_BIT, 0))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def reversed_bytes(typing: Any, word: Any) -> Any:
+    """The word with its bytes in the other order."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bswap(args[0])
 
     return types.uint64(types.uint64), codegen
