@@ -14,6 +14,7 @@ import kgrec
 from kgrec.cli.audit import audit
 from kgrec.cli.errors import Commands
 from kgrec.cli.kg import app as kg
+from kgrec.cli.link import link
 
 app = typer.Typer(
     cls=Commands,
@@ -193,3 +194,4 @@ def _echo(value: Any) -> None:
 
 app.add_typer(kg, name="kg")
 app.command()(audit)
+app.command()(link)
