@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import fsspec
+import fsspec.core
 import pyarrow as pa
 from isal import igzip_lib, isal_zlib
 
@@ -83,7 +83,8 @@ def _open_raw(source: str, stack: ExitStack) -> tuple[io.BufferedReader[Any], in
     if "://" not in source:
         local = stack.enter_context(io.BufferedReader(io.FileIO(source), _READ))
         return local, os.fstat(local.fileno()).st_size
-    remote = stack.enter_context(fsspec.open(source, "rb", block_size=_REMOTE_READ))
+    system, path = fsspec.core.url_to_fs(source)
+    remote = stack.enter_context(system.open(path, "rb", block_size=_REMOTE_READ, cache_type="none"))
     return io.BufferedReader(cast(io.RawIOBase, remote), _REMOTE_READ), getattr(remote, "size", None)
 
 

@@ -9,6 +9,7 @@ numbered in the order of the document.
 from __future__ import annotations
 
 import io
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ SYNTAXES = {
 
 #: blank nodes without a label that are remembered; a document speaks of one only while its statement lasts
 _ANONYMOUS = 1 << 20
+#: 128 bits, without leading zeros, that begin with a letter
+_RANDOM = re.compile("_:[a-f][0-9a-f]{23,31}")
 _READ = 1 << 20
 
 
@@ -89,7 +92,7 @@ def _document_lines(file: io.BufferedReader[Any], syntax: ox.RdfFormat, source: 
 
 
 class _Anonymous:
-    """Numbers for blank nodes without a label, to which the parser gives 32 random digits."""
+    """Numbers for blank nodes without a label, to which the parser gives a random one."""
 
     def __init__(self) -> None:
         self._numbers: OrderedDict[str, int] = OrderedDict()
@@ -98,7 +101,7 @@ class _Anonymous:
     def label(self, term: Any) -> str:
         """``term`` as N-Triples writes it."""
         text = str(term)
-        if type(term) is not ox.BlankNode or len(text) != 34 or not all(c in "0123456789abcdef" for c in text[2:]):
+        if type(term) is not ox.BlankNode or not _RANDOM.fullmatch(text):
             return text
         if text not in self._numbers:
             self._numbers[text] = self._next

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from kgrec.errors import DataError
-from kgrec.kg.dumps import PAD, open_blocks
+from kgrec.kg.dumps import PAD, open_blocks, streams
 
 TEXT = b"".join(b"<s%d>\t<p>\t<o%d>\t.\n" % (i, i * i) for i in range(4000))
 
@@ -184,3 +185,42 @@ def test_web_server(httpserver: HTTPServer) -> None:
     assert blocks[-1].position == len(packed)
     with pytest.raises(DataError, match="cannot be opened"):
         read(httpserver.url_for("/none.nt.gz"))
+
+
+def test_web_server_that_gives_ranges(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(TEXT)
+    asked: list[tuple[int, int]] = []
+
+    def give(request: Request) -> Response:
+        if request.range is None:
+            return Response(packed, headers={"Accept-Ranges": "bytes"})
+        start, end = request.range.ranges[0]
+        asked.append((start, min(end, len(packed))))
+        headers = {"Content-Range": f"bytes {start}-{min(end, len(packed)) - 1}/{len(packed)}"}
+        return Response(packed[start:end], 206, headers)
+
+    httpserver.expect_request("/a.nt.gz").respond_with_handler(give)
+    monkeypatch.setattr(streams, "_READ", 1000)
+    monkeypatch.setattr(streams, "_REMOTE_READ", 4000)
+    blocks = list(open_blocks(httpserver.url_for("/a.nt.gz"), block=5000))
+    assert [block.data.tobytes() for block in blocks] == expected(TEXT, 5000)
+    assert blocks[-1].total == len(packed)
+    assert asked == [(start, min(start + 4000, len(packed))) for start in range(0, len(packed), 4000)]
+
+
+def test_web_server_that_breaks_off(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(TEXT)
+
+    def give(request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(packed, headers={"Accept-Ranges": "bytes"})
+        start, end = request.range.ranges[0] if request.range else (0, len(packed))
+        if start > 5000:
+            return Response(status=503)
+        return Response(packed[start:end], 206, {"Content-Range": f"bytes {start}-{end - 1}/{len(packed)}"})
+
+    httpserver.expect_request("/a.nt.gz").respond_with_handler(give)
+    monkeypatch.setattr(streams, "_READ", 1000)
+    monkeypatch.setattr(streams, "_REMOTE_READ", 4000)
+    with pytest.raises(DataError, match=r"broke off behind line [1-9].*503.*run again to go on"):
+        read(httpserver.url_for("/a.nt.gz"), block=5000)

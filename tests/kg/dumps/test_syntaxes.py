@@ -58,7 +58,7 @@ def test_every_syntax_gives_the_same_triples(tmp_path: Path, suffix: str, syntax
 def test_blank_nodes_are_numbered_alike_on_every_run(tmp_path: Path) -> None:
     path = tmp_path / "a.ttl"
     path.write_text(TURTLE)
-    assert read(path) == read(path)
+    assert len({read(path) for _ in range(50)}) == 1
     assert "_:x <http://e/sees> _:y ." in read(path)
     assert read(path).count("_:anonymous") == 6
 
