@@ -1,4 +1,7 @@
-"""A written graph, opened as tables of a DuckDB connection: facts, names and items, read from Parquet as they are needed."""
+"""A written graph, opened as tables of a DuckDB connection: facts, names and items.
+
+Nodes are numbered in the order of their ids, so that joins and sorts work on integers; ``nodes`` has the ids.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ import pyarrow.parquet as pq
 from kgrec.data.schemas import ENTITIES, ITEMS, LINKS, TRIPLES
 from kgrec.errors import DataError
 from kgrec.kg.ids import item_node
-from kgrec.kg.sql import count
+from kgrec.kg.sql import count, run_sql
 
 
 def open_graph(
     connection: duckdb.DuckDBPyConnection, graph: Path, items: Path | None = None, links: Path | None = None
 ) -> None:
-    """Make ``facts(h, r, t)`` without repeats, ``named(node, name, type)`` and ``items(node, item_id, title)``.
+    """Make ``nodes(node, id)``, ``facts(h, r, t)`` without repeats, ``named(node, name, type)`` and
+    ``items(node, item_id, title)``.
 
     :param graph: folder of ``triples.parquet`` and, where it has them, ``entities.parquet`` and ``links.parquet``
     :param items: items.parquet; without it the items are the linked entities and the nodes made for unlinked items
@@ -33,24 +37,12 @@ def open_graph(
     _view(connection, "read_entities", entities if entities.exists() else None, ENTITIES)
     _view(connection, "read_links", links, LINKS)
     _view(connection, "read_items", items, ITEMS)
-    run = connection.execute
-    run("CREATE TABLE facts AS SELECT DISTINCT head AS h, relation AS r, tail AS t FROM read_triples ORDER BY r, h, t")
-    if not count(connection, "facts"):
+    if not count(connection, "read_triples"):
         raise DataError("holds no triple", path=graph / "triples.parquet")
-    run("CREATE VIEW named AS SELECT entity_id AS node, name, type FROM read_entities")
-    if items is not None:
-        run(
-            "CREATE TABLE items AS SELECT coalesce(entity_id, ? || i.item_id) AS node, i.item_id, title "
-            "FROM read_items i LEFT JOIN read_links USING (item_id) ORDER BY node",
-            [item_node("")],
-        )
-        return
-    run(
-        "CREATE TABLE items AS SELECT entity_id AS node, item_id, NULL::VARCHAR AS title FROM read_links UNION ALL "
-        "SELECT node, node[len($prefix) + 1:], NULL FROM (SELECT h AS node FROM facts UNION SELECT t FROM facts) "
-        "WHERE starts_with(node, $prefix) ORDER BY node",
-        {"prefix": item_node("")},
-    )
+    listing = "quality_items_given" if items is not None else "quality_items_guessed"
+    run_sql(connection, listing, prefix=item_node(""))
+    for name in ("nodes", "names_of_relations", "facts", "named", "listed"):
+        run_sql(connection, f"quality_{name}")
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path | None, schema: pa.Schema) -> None:

@@ -35,7 +35,7 @@ def find_leaks(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
     Reads ``facts(h, r, t)``, ``named(node, name)`` and ``items(node)``; without items no computed list is found.
     """
-    sizes = dict(connection.execute("SELECT r, count(*) FROM facts GROUP BY r ORDER BY r").fetchall())
+    sizes = dict(connection.execute("SELECT r::VARCHAR, count(*) FROM facts GROUP BY r ORDER BY r").fetchall())
     rows = []
     for relation, size in sizes.items():
         pattern = first_match(relation, LEAKS)

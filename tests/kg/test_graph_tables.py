@@ -23,7 +23,13 @@ def _graph(tmp_path: Path) -> Path:
 def tables(graph: Path, **paths: Any) -> dict[str, list[tuple[Any, ...]]]:
     with duckdb.connect() as connection:
         open_graph(connection, graph, **paths)
-        return {name: sorted(connection.execute(f"FROM {name}").fetchall()) for name in ("facts", "named", "items")}
+        ids = dict(connection.execute("SELECT node, id FROM nodes").fetchall())
+        assert sorted(ids.values()) == [ids[node] for node in range(len(ids))]
+        found = {name: connection.execute(f"FROM {name}").fetchall() for name in ("facts", "named", "items")}
+        return {
+            name: sorted(tuple(ids[cell] if isinstance(cell, int) else cell for cell in row) for row in rows)
+            for name, rows in found.items()
+        }
 
 
 def test_facts_are_distinct_and_the_rest_may_be_absent(graph: Path) -> None:

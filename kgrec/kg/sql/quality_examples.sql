@@ -5,6 +5,6 @@ WITH spoken AS (
     FROM facts JOIN named a ON a.node = h JOIN named b ON b.node = t JOIN degrees d ON d.node = h
     WHERE a.name IS NOT NULL AND b.name IS NOT NULL
 )
-SELECT r AS relation, head || ' → ' || tail AS example FROM spoken
+SELECT r::VARCHAR AS relation, head || ' → ' || tail AS example FROM spoken
 QUALIFY row_number() OVER (PARTITION BY r ORDER BY degree DESC, h, t) = 1
 ORDER BY relation;

@@ -1,5 +1,5 @@
 -- Hubs: entities, no items, beside at least $least items: what so many items share tells little of any one of them.
--- in: ends(r, item, other, forward), items(node), degrees(node, degree), named(node, name, type)
+-- in: nodes(node, id), ends(r, item, other, forward), items(node), degrees(node, degree), named(node, name, type)
 WITH beside AS (
     SELECT other AS node, count(DISTINCT item) AS items FROM ends WHERE other NOT IN (SELECT node FROM items)
     GROUP BY other
@@ -10,6 +10,6 @@ by_relation AS (
     GROUP BY other, r
     QUALIFY row_number() OVER (PARTITION BY other ORDER BY count(DISTINCT item) DESC, r) = 1
 )
-SELECT node AS entity_id, name, type, degree, items, items / (SELECT count(*) FROM items) AS item_share, relation
-FROM beside JOIN by_relation USING (node) JOIN degrees USING (node) LEFT JOIN named USING (node)
+SELECT id AS entity_id, name, type, degree, items, items / (SELECT count(*) FROM items) AS item_share, relation::VARCHAR AS relation
+FROM beside JOIN nodes USING (node) JOIN by_relation USING (node) JOIN degrees USING (node) LEFT JOIN named USING (node)
 ORDER BY items DESC, entity_id;

@@ -1,7 +1,7 @@
 -- What the graph leaves alone: entities and items without a fact; items whose facts lead to no other item, neither directly
 -- nor over one entity between; and items that others are reached from over hubs only, an entity beside $least items or more.
--- in: ends(r, item, other, forward), items(node, item_id, title), degrees(node, degree), named(node, name, type)
-WITH nodes AS (
+-- in: nodes(node, id), ends(r, item, other, forward), items(node, item_id, title), degrees(node, degree), named(node, name, type)
+WITH every AS (
     SELECT node FROM named UNION SELECT node FROM items
 ),
 others AS (
@@ -12,11 +12,11 @@ company AS (
     GROUP BY item
 ),
 alone AS (
-    SELECT node, 'no fact' AS kind FROM nodes WHERE node NOT IN (SELECT node FROM degrees)
+    SELECT node, 'no fact' AS kind FROM every WHERE node NOT IN (SELECT node FROM degrees)
     UNION ALL
     SELECT node, CASE WHEN close IS NULL THEN 'no other item' ELSE 'hubs only' END FROM items LEFT JOIN company USING (node)
     WHERE node IN (SELECT node FROM degrees) AND close IS DISTINCT FROM true
 )
-SELECT node AS entity_id, item_id, coalesce(name, title) AS name, type, kind, coalesce(degree, 0) AS degree
-FROM alone LEFT JOIN items USING (node) LEFT JOIN named USING (node) LEFT JOIN degrees USING (node)
+SELECT id AS entity_id, item_id, coalesce(name, title) AS name, type, kind, coalesce(degree, 0) AS degree
+FROM alone JOIN nodes USING (node) LEFT JOIN items USING (node) LEFT JOIN named USING (node) LEFT JOIN degrees USING (node)
 ORDER BY kind, entity_id;

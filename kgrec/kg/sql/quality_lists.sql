@@ -12,7 +12,7 @@ heads AS (
 whole AS (
     SELECT r, sum(n) AS heads, bool_and(inside) AS inside FROM heads GROUP BY r
 )
-SELECT r AS relation, tails FROM heads JOIN whole USING (r)
+SELECT r::VARCHAR AS relation, tails FROM heads JOIN whole USING (r)
 WHERE whole.inside AND heads >= $support AND tails >= 3 AND n * 2 >= heads
 QUALIFY row_number() OVER (PARTITION BY r ORDER BY n DESC, tails) = 1
 ORDER BY relation;

@@ -13,7 +13,7 @@ one AS (
 two AS (
     SELECT x, unnest(facts) AS y FROM one
 )
-SELECT x.r AS r1, y.r AS r2, x.forward <> y.forward AS inverse, count(*) AS pairs FROM two
+SELECT x.r::VARCHAR AS r1, y.r::VARCHAR AS r2, x.forward <> y.forward AS inverse, count(*) AS pairs FROM two
 WHERE x.r <> y.r OR x.forward <> y.forward
 GROUP BY ALL
 ORDER BY r1, r2, inverse;

@@ -14,6 +14,6 @@ nameless AS (
     WHERE name IS NULL AND r IN (SELECT r FROM ends)
     GROUP BY r
 )
-SELECT r AS relation, count(*) AS leaking, pattern, reason, coalesce(unnamed, 0) AS unnamed FROM once LEFT JOIN nameless USING (r)
+SELECT r::VARCHAR AS relation, count(*) AS leaking, pattern, reason, coalesce(unnamed, 0) AS unnamed FROM once LEFT JOIN nameless USING (r)
 GROUP BY ALL
 ORDER BY relation, pattern;
