@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from kgrec.kg.describe import Entity, Facts, GraphFacts
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _BAR = 14
-_TYPES = 12
+#: characters of a relation's name in a line
+_LINE = 42
+_RELATIONS, _TYPES = 20, 12
+#: columns of a terminal from which on bars, types of facts, and examples are shown
+_WITH_BARS, _WITH_TYPES, _WITH_EXAMPLES = 100, 100, 130
 
 
 def show_import(source: Path, out: Path, counts: Mapping[str, Any]) -> None:
@@ -27,6 +32,7 @@ def show_import(source: Path, out: Path, counts: Mapping[str, Any]) -> None:
             "triples": f"{counts['triples']:,}{repeats}",
             "relations": f"{counts['relations']:,}",
             "entities": f"{counts['entities']:,}, {counts['entities_named']:,} of them named",
+            "without id": f"{counts['entities_without_id']:,} called kgat:<number>" if counts.get("entities_without_id") else None,
             "items": f"{counts['links']:,} linked" if counts["links"] else None,
             "left out": f"{counts['literals_left_out']:,} literals" if counts.get("literals_left_out") else None,
         },
@@ -49,8 +55,8 @@ def show_export(folder: Path, out: Path, counts: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
-def show_graph(facts: GraphFacts, links: Path | None, most: int) -> None:
-    """What a graph holds: totals, relations, types, degrees, hubs."""
+def show_graph(facts: GraphFacts, links: Path | None, everything: bool) -> None:
+    """What a graph holds: totals, relations, types, degrees, hubs; ``everything`` leaves no relation or type out."""
     out, totals = console(), facts.totals
     entities, items = totals["entities"], totals["items"]
     _report(
@@ -67,25 +73,25 @@ def show_graph(facts: GraphFacts, links: Path | None, most: int) -> None:
         },
     )  # fmt: skip
 
-    table = _table("relation", "triples:r", "", "heads:r", "tails:r", "items:r", "such as")
-    for row in facts.relations[:most]:
-        example = Text(f"{row['example_head']} → {row['example_tail']}", style="dim", overflow="ellipsis", no_wrap=True)
-        table.add_row(
-            _relation(row["relation"]), f"{row['triples']:,}", _bar(row["triples"], facts.relations[0]["triples"]),
-            f"{row['heads']:,}", f"{row['tails']:,}", _share(row["items"], items) if items else "–", example,
-        )  # fmt: skip
-    out.print(table)
-    _rest(len(facts.relations) - most, "relations")
-
-    table = _table("type", "entities:r", "", "named:r", "median degree:r")
-    for row in facts.types[:_TYPES]:
-        table.add_row(
-            Text(row["type"]) if row["type"] else Text("no type", style="dim"), f"{row['entities']:,}",
-            _bar(row["entities"], facts.types[0]["entities"]), _share(row["named"], row["entities"]), f"{row['degree_median']:,}",
-        )  # fmt: skip
     out.print()
+    bar, example = out.width >= _WITH_BARS, out.width >= _WITH_EXAMPLES
+    columns = ["relation", "triples:r", *([""] if bar else []), "heads:r", "tails:r", "items:r"]
+    table = _table(*columns, *(["such as"] if example else []))
+    for row in facts.relations if everything else facts.relations[:_RELATIONS]:
+        cells = [f"{row['heads']:,}", f"{row['tails']:,}", _share(row["items"], items) if items else "–"]
+        if bar:
+            cells.insert(0, _bar(row["triples"], facts.relations[0]["triples"]))  # type: ignore[arg-type]
+        if example:
+            such = f"{row['example_head']} → {row['example_tail']}"
+            cells.append(Text(such, style="dim", overflow="ellipsis", no_wrap=True))  # type: ignore[arg-type]
+        table.add_row(_relation(row["relation"]), f"{row['triples']:,}", *cells)
     out.print(table)
-    _rest(len(facts.types) - _TYPES, "types")
+    _rest(0 if everything else len(facts.relations) - _RELATIONS, "relations")
+
+    if totals["typed"]:
+        out.print()
+        out.print(_types(facts, everything))
+        _rest(0 if everything else len(facts.types) - _TYPES, "types")
 
     table = _table("degree:r", "entities:r", "")
     largest = max((row["nodes"] for row in facts.histogram), default=0)
@@ -105,10 +111,21 @@ def show_graph(facts: GraphFacts, links: Path | None, most: int) -> None:
     out.print(table)
 
 
-def show_entities(wanted: str, entities: Sequence[Entity]) -> None:
-    """Several entities somebody may mean."""
+def _types(facts: GraphFacts, everything: bool) -> Table:
+    table = _table("type", "entities:r", "", "named:r", "median degree:r")
+    for row in facts.types if everything else facts.types[:_TYPES]:
+        table.add_row(
+            Text(row["type"]) if row["type"] else Text("no type", style="dim"), f"{row['entities']:,}",
+            _bar(row["entities"], facts.types[0]["entities"]), _share(row["named"], row["entities"]), f"{row['degree_median']:,}",
+        )  # fmt: skip
+    return table
+
+
+def show_entities(wanted: str, entities: Sequence[Entity], most: int) -> None:
+    """Several entities somebody may mean, of which ``most`` were asked for."""
     out = console()
-    out.print(Text(f"{wanted!r} may be one of {len(entities)}; ask by id for the facts of one", style="bold"))
+    which = "these" if len(entities) < most else f"many, such as the {most} best connected"
+    out.print(Text(f"{wanted!r} may be one of {which}; ask by id for the facts of one", style="bold"))
     table = _table("name", "type", "degree:r", "item", "id")
     for one in entities:
         table.add_row(
@@ -125,7 +142,12 @@ def show_entity(entity: Entity, facts: Sequence[Facts]) -> None:
     """An entity and its facts: → as head, ← as tail."""
     out = console()
     head = _name(entity, style="bold")
-    for style, word in (("cyan", entity.type), ("dim", entity.entity_id), ("green", _items(entity))):
+    for style, word in (
+        ("cyan", entity.type),
+        ("dim", entity.entity_id),
+        ("green", _items(entity)),
+        ("dim", f"{entity.degree:,} triples"),
+    ):
         if word:
             head.append("  ").append(word, style=style)
     out.print(head)
@@ -135,20 +157,36 @@ def show_entity(entity: Entity, facts: Sequence[Facts]) -> None:
     if not facts:
         out.print(Text("no facts", style="dim"))
         return
+    columns = [
+        [Text("→" if group.outgoing else "←", style="dim") for group in facts],
+        [_relation(group.relation) for group in facts],
+        [_column(group, lambda one: one.name or one.entity_id) for group in facts],
+        [_column(group, lambda one: one.type or "", "dim") for group in facts],
+        [_column(group, lambda one: one.entity_id if one.name else "", "dim") for group in facts],
+    ]
+    widths = [max(line.cell_len for cell in column for line in cell.split("\n")) for column in columns]
+    widths[4] = min(widths[4], out.width // 3)
+    room = out.width - widths[0] - widths[1] - widths[4] - 8
+    if out.width < _WITH_TYPES or room < 30:
+        del columns[3], widths[3]
+        room += 2
+    else:
+        widths[3] = min(widths[3], room // 3)
+        room -= widths[3]
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold", style="dim")
-    table.add_column(no_wrap=True, style="dim")
-    for group in facts:
-        for at, other in enumerate(group.others):
-            first = ("→" if group.outgoing else "←", _relation(group.relation)) if at == 0 else ("", "")
-            named = other.entity_id if other.name else ""
-            table.add_row(*first, _name(other), Text(other.type or ""), Text(named))
-        if group.total > len(group.others):
-            table.add_row("", "", Text(f"… and {group.total - len(group.others):,} more", style="dim italic"), "", "")
+    for at, width in enumerate(widths):
+        table.add_column(no_wrap=True, overflow="ellipsis", width=max(min(width, room), 12) if at == 2 else width)
+    for cells in zip(*columns, strict=True):
+        table.add_row(*cells)
     out.print(table)
+
+
+def _column(group: Facts, part: Callable[[Entity], str], style: str = "") -> Text:
+    """A line for each of the others, and in the column of names one for those that are not shown."""
+    lines = [Text(part(other).replace("\n", " "), style=style) for other in group.others]
+    if group.total > len(group.others) and not style:
+        lines.append(Text(f"… and {group.total - len(group.others):,} more", style="dim italic"))
+    return Text("\n").join(lines)
 
 
 def _report(title: str, place: str, rows: Mapping[str, str | None]) -> None:
@@ -159,7 +197,6 @@ def _report(title: str, place: str, rows: Mapping[str, str | None]) -> None:
         if value is not None:
             grid.add_row(Text(name, style="dim"), Text(value))
     out.print(grid)
-    out.print()
 
 
 def _table(*columns: str) -> Table:
@@ -173,11 +210,18 @@ def _table(*columns: str) -> Table:
 
 
 def _relation(name: str) -> Text:
-    """A relation's name, what it is about standing out: ``film.film.`` is dim before ``genre``."""
-    text = Text()
+    """A relation's name, what it is about standing out; a long one, or one across a mediator, on several lines."""
+    text, line = Text(), 0
     for at, part in enumerate(name.split("..")):
-        left, dot, right = part.rpartition("." if "://" not in part else "/")
-        text.append(("..", "")[at == 0], style="dim").append(left + dot, style="dim").append(right)
+        line = 0
+        words = re.findall(r"[^./#]*[./#]+|[^./#]+$", part)
+        text.append("\n.." if at else "", style="dim")
+        for word in words:
+            if line and line + len(word) > _LINE:
+                text.append("\n  ")
+                line = 0
+            text.append(word, style="" if word is words[-1] else "dim")
+            line += len(word)
     return text
 
 

@@ -39,6 +39,8 @@ class KgatFolder:
     def __init__(self, path: Path, nodes: Mapping[str, str]) -> None:
         self.path = path
         self.relations = dict(self._relations())
+        #: entities the entity list gives a number but no id (Amazon-Book has one); they are called ``kgat:<number>``
+        self.nameless = 0
         #: what the entity list calls an entity, where it does
         self.names: dict[str, str] = {}
         self.entities = dict(self._entities())
@@ -76,7 +78,8 @@ class KgatFolder:
     def _entities(self) -> Iterator[tuple[str, str]]:
         for path, line, kgat, fields in self._rows(KGAT_MAPS[2:4]):
             number, identifier = (fields[1], fields[0]) if kgat else (fields[0], fields[-1])
-            entity = normalise_entity(identifier)
+            entity = normalise_entity(identifier) or f"kgat:{number}"
+            self.nameless += not identifier.strip()
             if not kgat and len(fields) > 2:
                 self.names[entity] = unquote(fields[1]).replace("_", " ")
             yield self._new(number, path, line), entity
@@ -107,7 +110,8 @@ class KgatFolder:
                 fields = text.split("\t")
             else:  # an item, a number, and an entity; or an entity and a number. The entity may hold blanks
                 fields = text.split(" ", 2) if items else text.rsplit(" ", 1)
-            if len(fields) != len(header) or not all(field.strip() for field in fields):
+            ids = fields[1:] if names == KGAT_MAPS[2:4] and kgat else fields
+            if len(fields) != len(header) or not all(field.strip() for field in ids):
                 raise DataError(f"{text[:80]!r} does not have the fields {', '.join(header)}", path=path, line=line)
             yield path, line, kgat, fields
 
@@ -145,7 +149,7 @@ def read(path: Path, builder: GraphBuilder) -> None:
     for item, number, line in folder.links:
         if not builder.add_link(item, folder.entities[number]):
             raise DataError(f"gives item {item!r} a second entity", path=folder.item_list, line=line)
-    builder.counts["entities_listed"] = len(folder.entities)
+    builder.counts |= {"entities_listed": len(folder.entities), "entities_without_id": folder.nameless}
     read_entities(file.parent, builder)
 
 
@@ -164,8 +168,9 @@ def write(graph: Graph, out: Path, place: Path) -> list[Path]:
     nodes = graph.nodes()
     number: dict[str, int] = {}
     for item, entity in nodes:
-        if number.setdefault(entity, len(number)) != len(number) - 1:
+        if entity in number:
             raise DataError(f"item {item!r} and another item are both {entity!r}; KGAT numbers each once", path=place)
+        number[entity] = len(number)
     for entity in graph.entities["entity_id"].to_pylist():
         number.setdefault(entity, len(number))
     relations = {name: at for at, name in enumerate(graph.relations["relation"].to_pylist())}
