@@ -73,7 +73,7 @@ def drop_voted(connection: duckdb.DuckDBPyConnection, names: Mapping[str, str]) 
     name_voted(connection, names)
     run_sql(connection, "quality_voted_facts")
     gone = query_sql(connection, "quality_dropped").cast(DROPPED)
-    _note(connection, gone)
+    note_dropped(connection, gone)
     for table, head, tail in (("near", "s", "o"), ("star", "s", "o"), ("raw", "h", "t")):
         connection.execute(
             f"DELETE FROM {table} WHERE {head} IN (SELECT node FROM through) OR {tail} IN (SELECT node FROM through)"
@@ -81,9 +81,19 @@ def drop_voted(connection: duckdb.DuckDBPyConnection, names: Mapping[str, str]) 
     return {"voted_awards": count(connection, "voted"), "voted_facts": sum(gone["facts"].to_pylist())}
 
 
+def note_dropped(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
+    """Append ``DROPPED`` rows to ``dropped``."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS dropped(relation VARCHAR, facts BIGINT, pattern VARCHAR, reason VARCHAR)"
+    )
+    connection.register("noted", rows)
+    connection.execute("INSERT INTO dropped SELECT * FROM noted")
+    connection.unregister("noted")
+
+
 def dropped(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """``DROPPED``: what the filters of this connection left out because of a name, most facts first."""
-    _note(connection, DROPPED.empty_table())
+    note_dropped(connection, DROPPED.empty_table())
     query = "SELECT * FROM dropped ORDER BY facts DESC, relation, pattern"
     return connection.sql(query).to_arrow_table().cast(DROPPED)
 
@@ -108,7 +118,7 @@ def filter_triples(
     merged = count(connection, "triples")
     found = dict(connection.execute("SELECT r, count(*) FROM triples GROUP BY r ORDER BY r").fetchall())
     out = refused(found, allow, deny)
-    _note(connection, out)
+    note_dropped(connection, out)
     connection.register("refused", out)
     connection.execute("DELETE FROM triples WHERE r IN (SELECT relation FROM refused)")
     connection.unregister("refused")
@@ -163,13 +173,3 @@ def _core(connection: duckdb.DuckDBPyConnection, min_entity: int, min_relation: 
         "CREATE OR REPLACE TABLE triples AS SELECT * FROM triples SEMI JOIN kept USING (h, r, t) ORDER BY h, r, t"
     )
     connection.unregister("kept")
-
-
-def _note(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
-    """Append to ``dropped``."""
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS dropped(relation VARCHAR, facts BIGINT, pattern VARCHAR, reason VARCHAR)"
-    )
-    connection.register("noted", rows)
-    connection.execute("INSERT INTO dropped SELECT * FROM noted")
-    connection.unregister("noted")

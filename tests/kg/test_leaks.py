@@ -13,7 +13,9 @@ from kgrec.data.io import read_parquet, write_parquet
 from kgrec.data.schemas import ENTITIES, LINKS, TRIPLES
 from kgrec.errors import DataError
 from kgrec.kg.build import KGSettings, build_kg
+from kgrec.kg.store import ExtractSettings, build_store, dump_files
 from kgrec.kg.leaks import SUSPECTS, leaks_of_graph
+from kgrec.kg.store import ExtractSettings, build_store
 
 AWARD = "award.award_nominated_work.award_nominations..award.award_nomination.award"
 
@@ -82,17 +84,17 @@ def test_on_the_real_graph(real_data: Path, tmp_path: Path) -> None:
     known = set(read_parquet(tmp_path / "items.parquet")["item_id"].to_pylist())
     pairs = [line.split() for line in (real_data / "freebase" / "ml2fb.txt").read_text().splitlines()]
     rows = [{"item_id": i, "entity_id": e, "method": "kb4rec", "score": 1.0} for i, e in pairs if i in known]
-    links, dumps, graph = tmp_path / "links.parquet", tmp_path / "dumps", tmp_path / "graph"
+    links, store, kg, graph = (tmp_path / name for name in ("links.parquet", "store", "kg", "graph"))
     write_parquet(pa.Table.from_pylist(rows, schema=LINKS), links)
-    dumps.mkdir()
-    (dumps / "film.gz").symlink_to(real_data / "freebase" / "freebase-film-rdf.gz")
-    build_kg(tmp_path / "items.parquet", links, dumps, graph, KGSettings(relations_deny=()))
+    kg.mkdir()
+    build_store([real_data / "freebase" / "freebase-film-rdf.gz"], store, ExtractSettings())
+    bare = KGSettings(relations_deny=(), drop_voted_awards=False)
+    build_kg(tmp_path / "items.parquet", links, store, kg, graph, bare)
     found = leaks_of_graph(graph, links).to_pylist()
     whole = {row["relation"] for row in found if row["leaking"] == row["triples"]}
     assert whole == {
         "media_common.netflix_genre.titles",
         "award.ranked_item.appears_in_ranked_lists..award.ranking.list",
-        "award.ranked_item.appears_in_ranked_lists..type.object.type",
     }
     part: dict[str, Any] = {row["relation"]: row for row in found if row["relation"] not in whole}
     assert part.keys() == {
@@ -101,3 +103,8 @@ def test_on_the_real_graph(real_data: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert all(row["pattern"] == "*mtv movie award*" and row["leaking"] < row["triples"] / 10 for row in part.values())
     assert part[AWARD]["leaking"] == 190
+    counts = build_kg(tmp_path / "items.parquet", links, store, kg, graph, KGSettings())
+    assert counts["voted"]["voted_awards"] == 10
+    assert leaks_of_graph(graph, links).num_rows == 0
+    left_out = set(read_parquet(graph / "quality" / "dropped.parquet")["pattern"].to_pylist())
+    assert "*mtv movie award*" in left_out
