@@ -15,6 +15,9 @@ from kgrec.cli.leaks import leaks
 app = typer.Typer(no_args_is_help=True, help="Look into a knowledge graph; carry one from and to other formats.")
 app.command()(leaks)
 
+#: entities listed that a name may mean
+MOST = 20
+
 #: as in kgrec.kg.formats, which is imported when it is needed
 Format = Literal["recbole", "kgat", "pykeen", "ntriples"]
 
@@ -79,9 +82,7 @@ def export(
 def describe(
     folder: Folder = None,
     links: Links = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="every relation, not only the 20 with most triples")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="every relation and type, not only the largest")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a graph holds: counts, relations, types, degrees, coverage of the items."""
@@ -95,7 +96,7 @@ def describe(
         return
     from kgrec.cli.show_graph import show_graph
 
-    show_graph(facts, view.links, len(facts.relations) if everything else 20)
+    show_graph(facts, view.links, everything)
 
 
 @app.command()
@@ -113,7 +114,7 @@ def show(
 
     folder, links = _graph(folder, links)
     with GraphView(folder, links) as view:
-        found = view.find(entity)
+        found = view.find(entity, MOST)
         facts = view.facts(found[0].entity_id, most) if len(found) == 1 else []
     if as_json:
         _echo({"entities": [asdict(one) for one in found], "facts": [asdict(one) for one in facts]})
@@ -123,7 +124,7 @@ def show(
     if len(found) == 1:
         show_entity(found[0], facts)
     else:
-        show_entities(entity, found)
+        show_entities(entity, found, MOST)
 
 
 def _graph(folder: Path | None, links: Path | None) -> tuple[Path, Path | None]:

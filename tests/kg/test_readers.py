@@ -1,3 +1,4 @@
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def test_kgat_lists(tmp_path: Path) -> None:
     author = "book.written_work.author"
     assert list(graph.triples()) == [("m.045wq1q", author, "m.x"), ("m.03_28m", author, "m.x")]
     assert graph.items == 1
+
+
+def test_kgat_zipped_as_published(tmp_path: Path) -> None:
+    path = kgat(tmp_path, "0 0 2\n1 0 2\n")
+    plain = list(KgatFolder(path, {}).triples())
+    with zipfile.ZipFile(tmp_path / "kg_final.txt.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "kg_final.txt")
+    path.unlink()
+    assert list(KgatFolder(tmp_path / "kg_final.txt.zip", {}).triples()) == plain
 
 
 def test_kgat_number_without_a_name(tmp_path: Path) -> None:
