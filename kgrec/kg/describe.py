@@ -16,7 +16,7 @@ from kgrec.errors import DataError
 from kgrec.kg.ids import normalise_entity
 from kgrec.kg.sql import query_sql, run_sql
 
-_LEAST_LIKE = 70
+_LEAST_LIKE = 80
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class GraphView:
         )
 
     def find(self, text: str, most: int = 20) -> list[Entity]:
-        """The entities ``text`` may mean: by entity id in any spelling, item id (``7`` or ``item:7``) or name, else by part of a
-        name; capitals and accents make no difference. The best-known first.
+        """The entities ``text`` may mean: by entity id in any spelling, item id (``7`` or ``item:7``) or name, else by words
+        or part of a name; capitals and accents make no difference. The best-known first.
 
         :raises DataError: if it means none, with the nearest names
         """
@@ -126,7 +126,7 @@ class GraphView:
         query = "SELECT DISTINCT name FROM nodes WHERE name IS NOT NULL ORDER BY name"
         names = [row[0] for row in self._connection.execute(query).fetchall()]
         near = process.extract(
-            text, names, scorer=fuzz.WRatio, processor=utils.default_process, limit=3, score_cutoff=_LEAST_LIKE
+            text, names, scorer=_likeness, processor=utils.default_process, limit=3, score_cutoff=_LEAST_LIKE
         )
         hint = f"; did you mean {' or '.join(repr(name) for name, *_ in near)}?" if near else ""
         if not names:
@@ -150,3 +150,8 @@ class GraphView:
         for one, name, description, kind, degree, items in rows:
             found[one] = Entity(one, name, description, kind, degree, tuple(items))
         return [found[one] for one in ids]
+
+
+def _likeness(text: str, name: str, **ignored: Any) -> float:
+    """How much a text looks like a name or, from 0 to 100, a part of one."""
+    return fuzz.ratio(text, name) if len(name) < len(text) else fuzz.partial_ratio(text, name)
