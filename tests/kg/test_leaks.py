@@ -13,7 +13,6 @@ from kgrec.data.io import read_parquet, write_parquet
 from kgrec.data.schemas import ENTITIES, LINKS, TRIPLES
 from kgrec.errors import DataError
 from kgrec.kg.build import KGSettings, build_kg
-from kgrec.kg.store import ExtractSettings, build_store, dump_files
 from kgrec.kg.leaks import SUSPECTS, leaks_of_graph
 from kgrec.kg.store import ExtractSettings, build_store
 
