@@ -1,8 +1,8 @@
 """A knowledge graph is a set of facts ``head -relation-> tail`` around the items, built here from all sources at once.
 
-The way: facts near the linked entities out of RDF dumps (``rdf``, ``neighbourhood``), ready-made graphs and item
-metadata (``readers``); relations that state a fact from both ends merged, then relations and entities filtered
-(``filters``). Joins run in DuckDB on disk, so memory stays bounded. Each step counts what it drops: the funnel.
+The way: facts near the linked entities out of the store of the RDF dumps (``store``, ``neighbourhood``), ready-made graphs
+and item metadata (``readers``); awards by vote dropped, relations that state a fact from both ends merged, then relations and
+entities filtered (``filters``). Joins run in DuckDB on disk, so memory stays bounded. Each step counts what it drops.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ import pyarrow as pa
 from pydantic import Field
 
 from kgrec.config import Settings
-from kgrec.data.io import read_parquet, write_parquet
+from kgrec.data.io import read_json, read_parquet, write_parquet
 from kgrec.data.schemas import ITEMS, LINKS, RELATIONS, TRIPLES
-from kgrec.errors import DataError
+from kgrec.errors import ConfigError, DataError
 from kgrec.kg.entities import entity_table
-from kgrec.kg.filters import filter_triples
+from kgrec.kg.filters import drop_voted, dropped, filter_triples, refused
 from kgrec.kg.ids import item_node
+from kgrec.kg.literals import unescape
 from kgrec.kg.neighbourhood import gather_neighbourhood
-from kgrec.kg.rdf import Store, scan_dump, unescape
+from kgrec.kg.quality import QualitySettings, relation_report
 from kgrec.kg.readers import KGAT_MAPS, KgatFolder, Triple, metadata_triples, read_recbole_kg
-from kgrec.kg.relations import INVERSES, spell_out
+from kgrec.kg.relations import INVERSES, VOTED_AWARDS, spell_out
 from kgrec.kg.sql import count, query_sql, run_sql
+from kgrec.kg.store import ExtractSettings, build_store, dump_files, open_store
 from kgrec.kg.titles import same_title
+from kgrec.kg.vocabulary import DESCRIPTIONS, NAMES
 from kgrec.progress import get_logger
 
 log = get_logger(__name__)
@@ -37,8 +40,8 @@ log = get_logger(__name__)
 Source = Literal["rdf", "recbole", "kgat", "metadata"]
 Column = Literal["director", "actor", "writer", "genre", "country", "language"]
 
-#: how the files of a source are found in the kg folder
-PATTERNS: dict[Source, str] = {"rdf": "*.gz", "recbole": "*.kg", "kgat": "kg_final.txt"}
+#: how the files of a source are found in the kg folder; dumps come out of the store
+PATTERNS: dict[Source, str] = {"recbole": "*.kg", "kgat": "kg_final.txt*"}
 _BATCH = 500_000
 _FEW = 20
 
@@ -92,14 +95,17 @@ class KGSettings(Settings):
     join_metadata: bool = True
     """Let a metadata entity be the one other entity of that name beside the same item; see ``join.sql``."""
 
-    max_malformed: float = Field(0.01, ge=0, le=1)
-    """Share of malformed dump lines above which the dump is refused."""
+    drop_voted_awards: bool = True
+    """Leave out awards by the audience's vote with every fact stated through them: they tell what people liked."""
 
     min_title_agreement: float = Field(0.3, ge=0, le=1)
     """Least share of linked items whose title looks like their entity's name; below it the links are refused."""
 
-    memory_gb: float = Field(4.0, gt=0)
+    memory_gb: float = Field(1.0, gt=0)
     """Memory DuckDB may use before it works on disk; changes no output."""
+
+    quality: QualitySettings = QualitySettings()
+    """What the relation report remarks on."""
 
     @property
     def denied(self) -> dict[str, str]:
@@ -107,34 +113,45 @@ class KGSettings(Settings):
         return spell_out(self.relations_deny)
 
 
-def build_kg(items: Path, links: Path, kg: Path, out: Path, settings: KGSettings) -> dict[str, Any]:
-    """Write ``triples.parquet``, ``entities.parquet`` and ``relations.parquet`` into ``out``.
+def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, settings: KGSettings) -> dict[str, Any]:
+    """Write ``triples.parquet``, ``entities.parquet`` and ``relations.parquet`` into ``out``, and the relation report.
 
     :param items: items.parquet of the interactions stage
     :param links: links.parquet of the link stage
-    :param kg: folder of knowledge graph files: RDF dumps ``*.gz``, RecBole ``*.kg``, KGAT ``kg_final.txt`` with maps
+    :param store: folder of the extract stage; None without a dump
+    :param kg: folder of ready-made graphs: RecBole ``*.kg``, KGAT ``kg_final.txt`` (``.zip``) with maps
     :return: counts per source, the funnel, sizes, and coverage of the items
     :raises DataError: if a file is damaged or malformed, a source is missing, no linked entity occurs in the dumps,
         the entities' names do not fit the items' titles, or no triple is left
+    :raises ConfigError: if a language was not extracted
     """
     items, links, kg, out = Path(items), Path(links), Path(kg), Path(out)
     catalogue = read_parquet(items, ITEMS)
     linked = read_parquet(links, LINKS)
     entity_of = dict(zip(linked["item_id"].to_pylist(), linked["entity_id"].to_pylist(), strict=True))
     nodes = {item: entity_of.get(item, item_node(item)) for item in catalogue["item_id"].to_pylist()}
-    files = _sources(kg, settings)
+    files = _sources(kg, store, settings)
     out.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.store.") as folder,
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder,
         duckdb.connect(str(Path(folder) / "kg.duckdb")) as connection,
     ):
         connection.execute("SET memory_limit = ?", [f"{settings.memory_gb}GB"])
         connection.execute("SET temp_directory = ?", [str(Path(folder) / "spill")])
         connection.execute("SET enable_progress_bar = false")
+        if store is None or "rdf" not in files:
+            store = Path(folder) / "store"
+            build_store([], store, ExtractSettings())
+        open_store(connection, store)
         _register_items(connection, catalogue, nodes)
         counts: dict[str, Any] = {"sources": {}, "files_ignored": _ignored(kg, files)}
-        _read_dumps(connection, Path(folder), files.get("rdf", []), settings, counts)
+        near = _gather(connection, store, settings)
         _read_graphs(connection, files, nodes, counts)
+        _name_nodes(connection)
+        if "rdf" in files:
+            _check_found(connection, store, near)
+            counts["sources"]["rdf"] = near | _title_agreement(connection, store, settings.min_title_agreement)
+        counts["voted"] = drop_voted(connection, VOTED_AWARDS if settings.drop_voted_awards else {})
         pairs = _merge_directions(connection, settings)
         if "metadata" in files:
             _read_metadata(connection, catalogue, nodes, settings, counts)
@@ -144,33 +161,49 @@ def build_kg(items: Path, links: Path, kg: Path, out: Path, settings: KGSettings
         if not counts["funnel"]["facts"]:
             wanted = ", ".join(PATTERNS.values())
             raise DataError(
-                f"gives no fact; put a knowledge graph there ({wanted}), or name columns in kg.metadata", path=kg
+                f"gives no fact; put a knowledge graph there (an RDF dump *.gz, {wanted}), or name columns in kg.metadata",
+                path=kg,
             )
         if not counts["funnel"]["triples"]:
             raise DataError(
                 f"no triple is left of them; loosen the filters of kg (funnel: {counts['funnel']})", path=kg
             )
         counts |= _write(connection, out, settings) | {"inverses_detected": pairs}
+        left_out = dropped(connection)
+    counts["quality"] = relation_report(out, items, links, out / "quality", settings.quality, left_out)
     log.info("built knowledge graph", **{name: counts[name] for name in ("triples", "relations", "entities")})
     return counts
 
 
-def _sources(kg: Path, settings: KGSettings) -> dict[Source, list[Path]]:
-    """Files of each source to read; metadata has none."""
+def _sources(kg: Path, store: Path | None, settings: KGSettings) -> dict[Source, list[Path]]:
+    """Files of each source to read; metadata and the store have none here."""
     if not kg.is_dir():
         raise DataError("no such folder; run the fetch stage first", path=kg)
     found: dict[Source, list[Path]] = {name: sorted(kg.rglob(pattern)) for name, pattern in PATTERNS.items()}
+    manifest: dict[str, Any] = (
+        read_json(Path(store) / "manifest.json") if store is not None else {"counts": {"lines": 0}}
+    )
+    if manifest["counts"]["lines"]:
+        found["rdf"] = [Path(store)] if store else []
+        missing = set(settings.languages) - set(manifest["settings"]["languages"])
+        if missing:
+            raise ConfigError(
+                f"kg.languages: {', '.join(sorted(missing))} was not extracted; add it to extract.languages"
+            )
     if settings.sources == "auto":
         return {name: files for name, files in found.items() if files} | {"metadata": []}
     for name in settings.sources:
-        if name in found and not found[name]:
-            raise DataError(f"has no {PATTERNS[name]} for kg.sources {name!r}; add it, or take {name!r} out", path=kg)
+        if name != "metadata" and not found.get(name):
+            wanted = PATTERNS.get(name, "RDF dump")
+            raise DataError(f"has no {wanted} for kg.sources {name!r}; add it, or take {name!r} out", path=kg)
     return {name: found.get(name, []) for name in settings.sources}
 
 
 def _ignored(kg: Path, files: Mapping[Source, list[Path]]) -> list[str]:
-    """Files of the folder that no source reads, so that a report shows a dump under an unexpected name."""
+    """Files of the folder that no source reads, so that a report shows a graph under an unexpected name."""
     read = {path for found in files.values() for path in found}
+    if "rdf" in files:
+        read |= set(dump_files(kg))
     maps = {path.parent for path in files.get("kgat", [])}
     rest = [path for path in sorted(kg.rglob("*")) if path.is_file() and path not in read]
     return [str(path.relative_to(kg)) for path in rest if path.parent not in maps or path.name not in KGAT_MAPS]
@@ -188,34 +221,59 @@ def _register_items(connection: duckdb.DuckDBPyConnection, catalogue: pa.Table, 
     connection.execute("CREATE TABLE given(node VARCHAR, name VARCHAR, type VARCHAR)")
 
 
-def _read_dumps(
-    connection: duckdb.DuckDBPyConnection, folder: Path, dumps: list[Path], settings: KGSettings, counts: dict[str, Any]
-) -> None:
-    """Scan the dumps and gather ``near``, ``mediators`` and ``star`` around the items; empty tables without a dump."""
-    scans = {}
-    with Store(folder) as store:
-        for path in dumps:
-            scans[path.name] = scan_dump(path, store, tuple(settings.denied), settings.max_malformed)
-            log.info("scanned dump", file=path.name, lines=scans[path.name]["lines"])
-    for path in (store.facts, store.types, store.labels):
-        connection.execute(f"CREATE VIEW {path.stem} AS SELECT * FROM read_parquet('{path}')")
+def _gather(connection: duckdb.DuckDBPyConnection, store: Path, settings: KGSettings) -> dict[str, Any]:
+    """Fill ``near``, ``star``, ``mediators`` and ``expanded`` around the linked items, with ids for codes."""
+    stated = read_json(store / "manifest.json")["facts_by_predicate"]
+    out = refused(stated, ("*",), settings.denied)
+    connection.register("refused", out)
+    connection.execute("CREATE TABLE refused_predicates AS SELECT relation AS p FROM refused ORDER BY p")
+    connection.unregister("refused")
+    connection.execute(
+        "CREATE TABLE seeds AS SELECT DISTINCT code(node) AS node FROM items WHERE NOT starts_with(node, 'item:') ORDER BY 1"
+    )
     named_share = settings.mediator_named_share if settings.collapse_mediators else None
-    near = gather_neighbourhood(connection, settings.hops, settings.hub_degree, named_share)
-    if not dumps:
-        return
+    counts = gather_neighbourhood(connection, settings.hops, settings.hub_degree, named_share)
+    run_sql(connection, "codes")
+    for table in ("near", "star"):
+        connection.execute(
+            f"CREATE TABLE named AS SELECT a.node AS s, p, b.node AS o, copies FROM {table} "
+            "JOIN ids a ON s = a.code JOIN ids b ON o = b.code ORDER BY ALL"
+        )
+        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"ALTER TABLE named RENAME TO {table}")
+    for table in ("mediators", "expanded"):
+        connection.execute(
+            f"CREATE TABLE named AS SELECT ids.node FROM {table} t JOIN ids ON t.node = code ORDER BY ALL"
+        )
+        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"ALTER TABLE named RENAME TO {table}")
+    connection.execute("DROP TABLE ids")
+    return {"facts_refused": sum(out["facts"].to_pylist()), **counts}
+
+
+def _name_nodes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make ``labels(s, kind, o)`` and ``types(s, o)`` of the nodes met so far, with ids for codes."""
+    for kind, predicates in (("name", NAMES), ("description", DESCRIPTIONS)):
+        connection.register(f"{kind}_predicates", pa.table({"p": predicates}))
+    run_sql(connection, "known_nodes")
+    run_sql(connection, "labels")
+    run_sql(connection, "kinds_here")
+    connection.execute("DROP VIEW types")
+    connection.execute("ALTER TABLE types_here RENAME TO types")
+
+
+def _check_found(connection: duckdb.DuckDBPyConnection, store: Path, near: Mapping[str, Any]) -> None:
     if not near["items_found"]:
         example = connection.execute("SELECT min(node) FROM items").fetchall()[0][0]
         raise DataError(
-            f"holds no fact of any item's entity ({example!r} for one); do links and dump use the same ids?",
-            path=dumps[0],
+            f"holds no fact of any item's entity ({example!r} for one); do links and dump use the same ids?", path=store
         )
-    agreement = _title_agreement(connection, dumps[0], settings.min_title_agreement)
-    counts["sources"]["rdf"] = {"files": scans, **near, **agreement}
 
 
 def _title_agreement(connection: duckdb.DuckDBPyConnection, path: Path, least: float) -> dict[str, int]:
     """Refuse links that join items to entities of another name: the sign of two catalogues numbered alike."""
-    query = "SELECT node, title, o FROM items JOIN labels ON s = node WHERE kind = 'name' AND title <> '' ORDER BY ALL"
+    sample = "SELECT node, title FROM items WHERE title <> '' ORDER BY hash(node), node LIMIT 10000"
+    query = f"SELECT node, title, o FROM ({sample}) JOIN labels ON s = node WHERE kind = 'name' ORDER BY ALL"
     verdicts: dict[str, bool] = {}
     wrong: dict[str, str] = {}
     for node, title, literal in connection.execute(query).fetchall():

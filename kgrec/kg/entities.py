@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from kgrec.data.schemas import ENTITIES
-from kgrec.kg.rdf import unescape
+from kgrec.kg.literals import unescape
 from kgrec.kg.sql import query_sql, run_sql
 
 

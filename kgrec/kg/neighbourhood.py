@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from kgrec.kg.sql import count, run_sql
+from kgrec.kg.vocabulary import NAMES
 
 
 def gather_neighbourhood(
@@ -19,24 +21,26 @@ def gather_neighbourhood(
 ) -> dict[str, Any]:
     """Fill ``near`` and ``star(s, p, o, copies)``, ``mediators(node)`` and ``expanded(node)`` from the store of a dump.
 
-    Reads ``facts``, ``types``, ``labels`` and ``items(node)``.
+    Nodes are codes. Reads the views of ``kgrec.kg.store``, ``refused_predicates(p)`` and ``seeds(node)``.
 
     :param hub_degree: nodes with more facts than this are not expanded in later hops
     :param named_share: see ``mediators.sql``; None to treat no node as a mediator
     """
     run = connection.execute
-    run("CREATE TABLE expanded AS SELECT DISTINCT node FROM items ORDER BY node")
+    connection.register("naming", pa.table({"p": NAMES}))
+    run("CREATE VIEW stated_facts AS SELECT * FROM facts WHERE p NOT IN (SELECT p FROM refused_predicates)")
+    run("CREATE TABLE expanded AS SELECT node FROM seeds ORDER BY node")
     run("CREATE TABLE frontier AS SELECT node FROM expanded ORDER BY node")
-    run("CREATE TABLE all_near(s VARCHAR, p VARCHAR, o VARCHAR, copies BIGINT)")
-    run("CREATE TABLE all_mediators(node VARCHAR)")
-    run("CREATE TABLE all_star(s VARCHAR, p VARCHAR, o VARCHAR, copies BIGINT)")
+    run("CREATE TABLE all_near(s BIGINT, p VARCHAR, o BIGINT, copies BIGINT)")
+    run("CREATE TABLE all_mediators(node BIGINT)")
+    run("CREATE TABLE all_star(s BIGINT, p VARCHAR, o BIGINT, copies BIGINT)")
     hubs = 0
     for hop in range(hops):
         if hop:
             hubs += _next_frontier(connection, hub_degree)
         run_sql(connection, "near")
         if named_share is None:
-            run("CREATE OR REPLACE TABLE mediators(node VARCHAR)")
+            run("CREATE OR REPLACE TABLE mediators(node BIGINT)")
         else:
             run_sql(connection, "mediators", named_share=named_share)
         run_sql(connection, "star")
@@ -46,7 +50,7 @@ def gather_neighbourhood(
         run(f"DROP TABLE {table}")
         run(f"ALTER TABLE all_{table} RENAME TO {table}")
     both = "SELECT * FROM near UNION SELECT * FROM star"
-    found = "items WHERE node IN (SELECT s FROM near UNION SELECT o FROM near)"
+    found = "seeds WHERE node IN (SELECT s FROM near UNION SELECT o FROM near)"
     return {
         "facts_near": count(connection, "near"),
         "repeats": int(run(f"SELECT coalesce(sum(copies - 1), 0) FROM ({both})").fetchall()[0][0]),

@@ -132,6 +132,15 @@ class ExtractSettings(Settings):
         return (FACT if kept else 0) | (TYPE if predicate in TYPES else 0)
 
 
+#: names by which an RDF dump is found in a folder
+DUMPS = (".gz", ".bz2", ".zst", ".nt", ".ttl", ".nq", ".trig", ".n3", ".rdf", ".owl")
+
+
+def dump_files(folder: Path) -> list[Path]:
+    """RDF dumps in ``folder``, sorted by path."""
+    return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.suffix in DUMPS)
+
+
 def build_store(
     dumps: Sequence[str | Path], out: Path, settings: ExtractSettings, work: Path | None = None
 ) -> dict[str, Any]:
@@ -213,7 +222,7 @@ def _scan_chunks(source: str, folder: Path, settings: ExtractSettings, ready: Se
         closed: list[tuple[int, list[Future[Rows]]]] = []
         writes: list[Future[int]] = []
         try:
-            for block in open_blocks(source, skip_blocks=first * CHUNK):
+            for block in open_blocks(source, block=SIZE, skip_blocks=first * CHUNK):
                 block.lines = 0  # the scanners count
                 bar.expect(block.total / 1e6 if block.total else None)
                 bar.advance(block.position / 1e6 - done)
@@ -245,15 +254,16 @@ def _write_chunk(folder: Path, blocks: list[Rows]) -> None:
     for rows in blocks:
         counts.update(rows.counts)
     tables = {
-        "facts": _share_dictionary([(rows.facts, rows.predicates) for rows in blocks], "p"),
-        "types": _share_dictionary([(rows.types, rows.kinds) for rows in blocks], "o"),
-        "literals": _share_dictionary([(rows.literals, rows.predicates) for rows in blocks], "p"),
-        "terms": pa.concat_tables([rows.terms for rows in blocks]),
+        "facts": _share_dictionary([(rows.facts, rows.predicates) for rows in blocks], "facts", "p"),
+        "types": _share_dictionary([(rows.types, rows.kinds) for rows in blocks], "types", "o"),
+        "literals": _share_dictionary([(rows.literals, rows.predicates) for rows in blocks], "literals", "p"),
+        "terms": _together([rows.terms for rows in blocks], "terms"),
         "ledger": _ledger(blocks),
     }
     with atomic_folder(folder) as temporary:
         for name, table in tables.items():
             _write(table, temporary / f"{name}.parquet", name)
+        counts = Counter({name: counts[name] for name in COUNTS})
         write_json(dict(counts), temporary / "counts.json")
 
 
@@ -263,7 +273,7 @@ def _write(table: pa.Table, path: Path, name: str) -> None:
     )
 
 
-def _share_dictionary(tables: list[tuple[pa.Table, list[str]]], column: str) -> pa.Table:
+def _share_dictionary(tables: list[tuple[pa.Table, list[str]]], name: str, column: str) -> pa.Table:
     """One table whose ``column``, numbers into each block's names, has one sorted dictionary of the names that occur."""
     numbers = [table[column].combine_chunks().to_numpy() for table, _ in tables]
     used = [np.flatnonzero(_occurring(one, len(known))) for one, (_, known) in zip(numbers, tables, strict=True)]
@@ -276,7 +286,7 @@ def _share_dictionary(tables: list[tuple[pa.Table, list[str]]], column: str) -> 
         turn[places] = [place[known[i]] for i in places]
         coded = pa.DictionaryArray.from_arrays(pa.array(turn[one]), dictionary)
         shared.append(table.set_column(table.schema.get_field_index(column), column, coded))
-    return pa.concat_tables(shared)
+    return _together(shared, name)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -294,7 +304,11 @@ def _ledger(blocks: list[Rows]) -> pa.Table:
         table = rows.malformed
         tables.append(table.set_column(0, "line", pa.array(table["line"].to_numpy() + before)))
         before += rows.lines
-    return pa.concat_tables(tables)
+    return _together(tables, "ledger")
+
+
+def _together(tables: list[pa.Table], name: str) -> pa.Table:
+    return pa.concat_tables(tables) if tables else SCHEMAS[name].empty_table()
 
 
 def _check_share(source: str, folder: Path, settings: ExtractSettings, chunks: int, final: bool) -> None:
@@ -342,8 +356,9 @@ def _assemble(sources: list[str], folder: Path, out: Path, settings: ExtractSett
             if not any((temporary / name).iterdir()):
                 _write(SCHEMAS[name].empty_table(), temporary / name / "none.parquet", name)
         _write_terms(terms, temporary / "terms.parquet", settings)
-        empty = SCHEMAS["ledger"].insert(0, pa.field("source", pa.string())).empty_table()
-        pq.write_table(pa.concat_tables([empty, *ledgers]), temporary / "ledger.parquet", **PARQUET_OPTIONS)
+        schema = pa.schema([pa.field("source", pa.string(), nullable=False), *SCHEMAS["ledger"]])
+        ledger = pa.concat_tables([schema.empty_table(), *(one.cast(schema) for one in ledgers)])
+        pq.write_table(ledger, temporary / "ledger.parquet", **PARQUET_OPTIONS)
         predicates = _count_predicates(temporary, settings)
         counts: dict[str, Any] = {name: sum(one[name] for one in per_source.values()) for name in COUNTS}
         counts |= {"predicates": len(predicates), "sources": per_source}
@@ -377,7 +392,7 @@ def _write_terms(parts: list[Path], path: Path, settings: ExtractSettings) -> No
             raise DataError(f"has two ids with one 63-bit code, {twice[0][0]}; leave one out of the dump", path=path)
         with pq.ParquetWriter(path, SCHEMAS["terms"], **PARQUET_OPTIONS) as writer:
             for batch in connection.sql("SELECT code, term FROM terms ORDER BY code").to_arrow_reader(1 << 20):
-                writer.write_batch(batch)
+                writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMAS["terms"]))
 
 
 def _count_predicates(folder: Path, settings: ExtractSettings) -> dict[str, int]:

@@ -13,6 +13,7 @@ import pytest
 from kgrec.data.io import read_parquet, write_parquet
 from kgrec.data.schemas import ITEMS, LINKS
 from kgrec.kg.build import KGSettings, build_kg
+from kgrec.kg.store import ExtractSettings, build_store, dump_files
 
 NS = "http://rdf.freebase.com/ns/"
 
@@ -52,6 +53,8 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder, self.kg, self.out = folder, folder / "kg", folder / "out"
         self.kg.mkdir()
+        self.extract = ExtractSettings()
+        self.counts: dict[str, Any] = {}
 
     def items(self, **titles: str) -> None:
         """Items ``i1="Alien"``, linked to ``m.i1``."""
@@ -66,9 +69,10 @@ class World:
         return write_dump(self.kg / "dump.gz", lines, end)
 
     def build(self, **settings: Any) -> dict[str, Any]:
-        return build_kg(
-            self.folder / "items.parquet", self.folder / "links.parquet", self.kg, self.out, KGSettings(**settings)
-        )
+        store = self.folder / "store"
+        self.counts = build_store(dump_files(self.kg), store, self.extract)
+        tables = (self.folder / f"{name}.parquet" for name in ("items", "links"))
+        return build_kg(*tables, store, self.kg, self.out, KGSettings(**settings))
 
     def triples(self) -> set[tuple[str, str, str]]:
         rows = read_parquet(self.out / "triples.parquet").to_pylist()

@@ -1,4 +1,8 @@
+from kgrec.kg.store import ExtractSettings
+
+
 def test_names_and_descriptions_by_preferred_language(world) -> None:
+    world.extract = ExtractSettings(languages=("en", "fr"))
     world.items(i1="Alien", i2="Ran")
     world.dump(
         world.fact("m.i1", "film.film.genre", "m.g"),

@@ -1,13 +1,13 @@
 -- Mediators (CVT nodes) beside the frontier: nodes that are no topics, and only hold the parts of one fact together.
 -- A mediator has no name, is not a common.topic, has types, and all of them are mediator types;
 -- a mediator type is one whose nodes here have a name in fewer than $named_share of cases.
--- in: near(s, p, o), expanded(node), types(s, o), labels(s, kind, o)    out: mediators(node)
+-- in: near(s, p, o), expanded(node), types(s, o), literals(s, p, o), naming(p)    out: mediators(node)
 CREATE OR REPLACE TABLE mediators AS
 WITH nodes AS (
     SELECT s AS node FROM near UNION SELECT o FROM near EXCEPT SELECT node FROM expanded
 ),
 named AS (
-    SELECT DISTINCT s AS node FROM labels WHERE kind = 'name' AND s IN (SELECT node FROM nodes)
+    SELECT DISTINCT s AS node FROM literals WHERE p IN (SELECT p FROM naming) AND s IN (SELECT node FROM nodes)
 ),
 typed AS (
     SELECT DISTINCT s AS node, o AS type FROM types
