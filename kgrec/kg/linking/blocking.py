@@ -4,14 +4,15 @@
 key      shared by
 =======  =================================================================================================================
 id       an IMDb, TMDB, ISBN or ASIN id; whatever the entity's type
-title    a form of the titles (``kgrec.kg.titles``)
+title    a form of the titles (``kgrec.kg.titles``), blanks left out
 part     a form of one title that is a part of the other: what stands before or behind a colon
-word     a word of four letters or more in titles whose years are within the tolerance
+words    two words of four letters or more
+word     one such word, in titles whose years are within the tolerance
 maker    a director or author, and a word of the titles or years within the tolerance
 =======  =================================================================================================================
 
-Keys that more than ``max_block`` entities share are left out, a whole title's key excepted. Of an item's candidates those
-with the most and rarest shared keys stay. All joins run in DuckDB, which spills to disk.
+Keys that too many entities have are left out, before anything is joined by them; a whole title's key never is. Of an item's
+candidates those with the most and rarest shared keys stay. All of it runs in DuckDB, which spills to disk.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kgrec.kg.linking.evidence import item_identifiers
 from kgrec.kg.linking.identifiers import SCHEMES
 from kgrec.kg.linking.people import person
 from kgrec.kg.linking.works import prepare, register
-from kgrec.kg.rdf import unescape
+from kgrec.kg.literals import unescape
 from kgrec.kg.sql import run_sql
 from kgrec.kg.titles import title_forms
 
@@ -40,7 +41,9 @@ class BlockingSettings(Settings):
     """Which pairs are scored."""
 
     max_block: int = Field(300, ge=1)
-    """Entities beyond which a part, word or maker's key is too common to propose a pair."""
+    """Entities beyond which a part, a pair of words, or a maker is too common a key."""
+    max_word_block: int = Field(30, ge=1)
+    """Entities of one year beyond which a word of their titles is too common a key."""
     max_candidates: int = Field(30, ge=1)
     """Most candidates of an item."""
 
@@ -70,16 +73,14 @@ def candidate_pairs(
     connection.register("link_item_years", years)
     connection.execute("CREATE OR REPLACE TEMP TABLE link_types (type VARCHAR)")
     connection.executemany("INSERT INTO link_types VALUES (?)", [[one] for one in types])
-    run_sql(connection, "link_wanted")
-    run_sql(connection, "link_titles")
-    run_sql(connection, "link_keys", tolerance=year_tolerance)
-    run_sql(
-        connection,
-        "link_candidates",
-        max_block=settings.max_block,
-        max_candidates=settings.max_candidates,
-        tolerance=year_tolerance,
-    )
+    limit, narrow = {"max_block": settings.max_block}, {"max_word_block": settings.max_word_block}
+    tolerance = {"tolerance": year_tolerance}
+    for name, parameters in (
+        ("link_wanted", {}), ("link_titles", {}), ("link_years", {}), ("link_words", {}), ("link_by_id", {}),
+        ("link_by_title", limit), ("link_by_words", limit), ("link_by_word", narrow | tolerance),
+        ("link_by_maker", limit | tolerance), ("link_candidates", {"max_candidates": settings.max_candidates} | tolerance),
+    ):  # fmt: skip
+        run_sql(connection, name, **parameters)
 
 
 def _item_keys(items: pa.Table, item_ids: str) -> tuple[pa.Table, pa.Table]:

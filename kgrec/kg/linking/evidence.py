@@ -51,6 +51,8 @@ SCORED = pa.schema(
 )  # fmt: skip
 
 _MANY_FACTS = math.log1p(1000)
+#: pairs scored at once
+_BATCH = 1 << 15
 
 
 class Weight(NamedTuple):
@@ -110,9 +112,21 @@ def score_pairs(items: pa.Table, profiles: pa.Table, pairs: pa.Table, settings: 
     :return: schema ``SCORED``, one row per row of ``pairs``, in their order
     :raises DataError: if a pair names an item or entity that its table lacks
     """
+    if not settings.item_ids:
+        found = "isbn" if are_isbns(items["item_id"].to_pylist()) else "none"
+        settings = settings.model_copy(update={"item_ids": found})
+    pairs = pairs.select(["item_id", "entity_id"])
+    batches = [
+        _score_batch(items, profiles, pairs.slice(start, _BATCH), settings)
+        for start in range(0, pairs.num_rows, _BATCH)
+    ]
+    return pa.concat_tables([SCORED.empty_table(), *batches])
+
+
+def _score_batch(items: pa.Table, profiles: pa.Table, pairs: pa.Table, settings: EvidenceSettings) -> pa.Table:
+    """As ``score_pairs``, for as many pairs as may be in memory as Python objects."""
     wanted_items, wanted_entities = (set(pairs[name].to_pylist()) for name in ("item_id", "entity_id"))
-    asked = settings.item_ids or ("isbn" if are_isbns(items["item_id"].to_pylist()) else "none")
-    left = {row["item_id"]: _item(row, asked) for row in _rows(items, "item_id", wanted_items)}
+    left = {row["item_id"]: _item(row, settings.item_ids or "none") for row in _rows(items, "item_id", wanted_items)}
     right = {row["entity_id"]: _entity(row) for row in _rows(profiles, "entity_id", wanted_entities)}
     for wanted, known, what in ((wanted_items, left, "items"), (wanted_entities, right, "profiles")):
         if missing := wanted - known.keys():

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from kgrec.kg.linking.identifiers import SCHEMES
-from kgrec.kg.rdf import unescape
+from kgrec.kg.literals import unescape
 from kgrec.kg.store import open_store
 from kgrec.kg.vocabulary import ALIASES, CROSS_IDS, DATES, NAMES
 
@@ -75,6 +75,7 @@ def opened(store: Path, memory_gb: float = 1.0) -> Iterator[duckdb.DuckDBPyConne
         connection.execute("SET memory_limit = ?", [f"{memory_gb}GB"])
         connection.execute("SET temp_directory = ?", [f"{spill}/spill"])
         connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET preserve_insertion_order = false")
         open_store(connection, store)
         yield connection
 
