@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from pytest_httpserver import HTTPServer
 
-from kgrec.kg.rdf import unescape
+from kgrec.kg.literals import unescape
 from kgrec.kg.store import ExtractSettings, build_store, open_store
 
 TRUTHY = (Path(__file__).parent / "truthy.nt").read_bytes()
