@@ -37,15 +37,12 @@ from kgrec.kg.lookalikes import PAIRS, lookalikes
 from kgrec.kg.precision import (
     Expected,
     Floats,
-    Levels,
-    Ratios,
     level,
     levels,
     log_ratios,
     part_ratios,
     probability,
-    share_right,
-    type_ratios,
+    share_kinds,
 )
 from kgrec.progress import get_logger
 
@@ -53,7 +50,7 @@ log = get_logger(__name__)
 
 #: the parts of the evidence that tell right links from wrong ones; popularity does not
 PARTS = ("title", "year", "ids", "creators", "cast", "type")
-#: and what a row's lookalikes tell: 0 if another item or entity fits surely better, else 1
+#: and what a row's lookalikes tell: 0 if another item or entity surely fits, and better, else 1
 OTHERS = "others"
 _SAID = {
     "title": "titles differ", "year": "years differ", "ids": "other ids elsewhere", "creators": "other creators",
@@ -82,8 +79,6 @@ _ITEM = ["item_id", "title", "year", *SCHEMES]
 _ENTITY = ["entity_id", "name", "names", "types", "years", *SCHEMES]
 #: types that any kind of entity has
 _GENERIC = ("common.", "base.", "user.", "type.", "freebase.", "http://www.w3.org/2002/07/owl#")
-#: log r from which on an entity is taken for an item of the catalogue: title and year agree
-_SURE = 4.0
 #: least share of the linked entities that must be other items of the catalogue to tell how ids were renumbered
 _TELLING = 0.1
 
@@ -97,11 +92,8 @@ class AuditSettings(Settings):
     expected: Expected = Expected()
     """How often right links agree, part by part."""
 
-    lookalikes: float = Field(0.005, ge=0, le=1)
-    """Share of wrong links that have the right title, or nearly so, all the same; the rest are like random pairs."""
-
     unlisted: float = Field(0.1, ge=0, le=1)
-    """Share of wrong links beside which nothing fits better, because catalogue and knowledge base lack the right partner."""
+    """Share of stray links beside which nothing fits better, because catalogue and knowledge base lack the right partner."""
 
     usual_types: float = Field(0.95, gt=0.5, le=1)
     """Without ``evidence.types``: a type that at least this share of the linked entities has is the wanted type."""
@@ -133,7 +125,7 @@ class Audit:
     :param rows: schema ``ROWS``
     :param mismatch: why the file is refused, and which ids it seems to use; None if it passes
     :param chance: ``score`` of the pairs at random, shape (pairs,)
-    :param ratios: part -> what it said when the same, near, different: log of its share among right over wrong links
+    :param ratios: part -> what it said when the same, near, different: log of its share among right over stray links
     """
 
     metrics: dict[str, Any]
@@ -165,11 +157,12 @@ def audit_links(links: pa.Table, items: pa.Table, profiles: pa.Table, settings: 
     """
     settings = settings or AuditSettings()
     desk = _Desk(links, items, profiles, settings)
-    estimate = share_right(desk.ratios[desk.checked])
-    share = estimate.value if estimate else 1.0
-    right = probability(desk.ratios, share)
+    shares = share_kinds(desk.ratios[:, desk.checked])
+    estimate = shares.right if shares else None
+    # a file without any evidence is believed
+    right = probability(desk.ratios, shares) if shares else np.ones(len(desk.rows))
     flag = desk.in_catalogue & (right < settings.suspicious_below)
-    rows = desk.table(right, flag, share)
+    rows = desk.table(right, flag, estimate.value if estimate else 1.0)
     total, linked = len(desk.rows), {item for item, _ in desk.rows} & desk.items.keys()
     metrics = {
         "rows": total,
@@ -186,12 +179,13 @@ def audit_links(links: pa.Table, items: pa.Table, profiles: pa.Table, settings: 
         "estimated_precision": round(estimate.value, 6) if estimate else None,
         "precision_low": round(estimate.low, 6) if estimate else None,
         "precision_high": round(estimate.high, 6) if estimate else None,
+        "estimated_lookalikes": round(shares.lookalikes, 6) if shares else None,
         "passing_by_chance": _share(int((desk.chance > 0.5).sum()), len(desk.chance)),
     }
     problem = desk.problem(metrics, settings)
     mismatch = f"{problem}; {desk.id_space()}" if problem else None
     log.info("audited links", **{key: metrics[key] for key in ("rows", "checked", "suspicious", "estimated_precision")})
-    ratios = {part: np.round(values[:3], 6).tolist() for part, values in desk.said.items()}
+    ratios = {part: np.round(values[0, :3], 6).tolist() for part, values in desk.said.items()}
     return Audit(metrics, rows, mismatch, desk.chance, ratios)
 
 
@@ -206,8 +200,8 @@ def write_audit(audit: Audit, out: Path) -> None:
 class _Desk:
     """The file's rows with their evidence, that of their lookalikes, and that of pairs at random.
 
-    ``ratios`` (``log r``, lookalikes counted in), ``alone`` (without them), ``checked`` and ``in_catalogue`` have the shape
-    (rows,); ``status`` as in ``ROWS``; ``chance`` has the shape (random pairs,).
+    ``ratios`` (``log r`` and ``log s``) has the shape (2, rows); ``alone`` (``log r`` of the row itself, whatever else fits),
+    ``checked`` and ``in_catalogue`` have (rows,), ``chance`` (random pairs,); ``status`` as in ``ROWS``.
     """
 
     def __init__(self, links: pa.Table, items: pa.Table, profiles: pa.Table, settings: AuditSettings) -> None:
@@ -237,27 +231,29 @@ class _Desk:
 
         random = _at_random(pairs, settings.random_pairs, settings.seed)
         chance = score(random)
-        expected, like = settings.expected, Levels(0.5, 0.5, 0.0)
-        self.said: dict[str, Ratios] = {"type": type_ratios(expected.type)}
-        for part in PARTS[:-1]:
-            apart = settings.lookalikes if part == "title" else 0.0
-            self.said[part] = part_ratios(part, chance[part], getattr(expected, part), apart, like)
+        said = {part: part_ratios(part, chance[part], settings.expected, settings.unlisted) for part in PARTS}
         every = sorted({*pairs, *near})
         self.parts = score(every)
-        weights = log_ratios(self._by_part(self.parts), self.said)
-        self._by_entity, self._by_item = (_best_two(every, weights, by) for by in (1, 0))
+        both = log_ratios(self._by_part(self.parts), said)
+        weights = both[0]
+        sure = np.flatnonzero(_sure(self.parts))
+        fitting = [every[at] for at in sure]
+        self._by_entity, self._by_item = (_best_two(fitting, weights[sure], by) for by in (1, 0))
         place = {pair: at for at, pair in enumerate(every)}
         self.place = np.array([place.get(row, -1) if row[0] in self.items else -1 for row in self.rows], np.int64)
         known = np.any([levels(part, self.parts[part]) >= 0 for part in PARTS if part != "type"], axis=0)
         self.checked = np.array([at >= 0 and bool(known[at]) for at in self.place], dtype=bool)
         self.in_catalogue = np.array([item in self.items for item, _ in self.rows], dtype=bool)
-        self.alone: Floats = np.array([weights[at] if at >= 0 else 0.0 for at in self.place])
+        # a row that is no pair to compare takes the zeros behind the last pair
+        self.ratios: Floats = np.pad(both, ((0, 0), (0, 1)))[:, self.place]
+        self.alone: Floats = self.ratios[0].copy()
         self.others = pa.array([self._others(row, one) for row, one in zip(self.rows, self.alone, strict=True)])
-        alone = log_ratios(self._by_part(chance), self.said)
-        self.chance: Floats = probability(alone, 0.5)
-        others = pa.array([self._others(row, one) for row, one in zip(random, alone, strict=True)], pa.float64())
-        self.said[OTHERS] = part_ratios(OTHERS, others, expected.others, settings.unlisted, Levels(1.0, 0.0, 0.0))
-        self.ratios: Floats = np.where(self.checked, self.alone + self.said[OTHERS][levels(OTHERS, self.others)], 0.0)
+        alone = log_ratios(self._by_part(chance), said)
+        self.chance: Floats = probability(alone, None)
+        others = pa.array([self._others(row, one) for row, one in zip(random, alone[0], strict=True)], pa.float64())
+        self.said = said | {OTHERS: part_ratios(OTHERS, others, settings.expected, settings.unlisted)}
+        self.ratios[:, self.checked] += self.said[OTHERS][:, levels(OTHERS, self.others)[self.checked]]
+        self.ratios[:, ~self.checked] = 0.0
         self.status = [self._status(row, bool(ok)) for row, ok in zip(self.rows, self.checked, strict=True)]
 
     @staticmethod
@@ -265,9 +261,9 @@ class _Desk:
         return {part: table[part] for part in PARTS}
 
     def _others(self, row: Pair, alone: float) -> float:
-        """0 if another item or entity fits surely better than ``alone``, else 1."""
+        """0 if another item or entity surely fits, and better than ``alone``, else 1."""
         best = max(self.rival(row, kind)[1] for kind in ("item", "entity"))
-        return 0.0 if best >= _SURE and best > alone + 1 else 1.0
+        return 0.0 if best > alone + 1 else 1.0
 
     def _usual_types(self, named: Iterable[str], share: float) -> tuple[str, ...]:
         """Types that nearly all linked entities have, without those that say nothing."""
@@ -277,7 +273,7 @@ class _Desk:
         return tuple(sorted(one for one, count in counts.items() if count >= share * len(known)))
 
     def rival(self, row: Pair, kind: str) -> tuple[str | None, float]:
-        """The other item that fits the row's entity best, or the other entity that fits its item best, and its ``log r``."""
+        """The other item that surely fits the row's entity, or the other entity that fits its item, and its ``log r``."""
         side = 0 if kind == "item" else 1
         found = self._by_entity.get(row[1], []) if kind == "item" else self._by_item.get(row[0], [])
         return next(((pair[side], weight) for pair, weight in found if pair[side] != row[side]), (None, -np.inf))
@@ -293,7 +289,7 @@ class _Desk:
         """The rows as ``ROWS``."""
         columns: dict[str, list[Any]] = {name: [] for name in ROWS.names}
         parts = {part: self.parts[part].to_pylist() for part in PARTS}
-        seen, even = _Seen(), probability(self.alone, 0.5)
+        seen, even = _Seen(), probability(np.stack([self.alone, self.alone]), None)
         for at, (item_id, entity_id) in enumerate(self.rows):
             item, entity, place = self.items.get(item_id, {}), self.entities.get(entity_id, {}), int(self.place[at])
             checked = bool(self.checked[at])
@@ -370,7 +366,7 @@ class _Desk:
         forms = f"the link file's item ids are {describe_ids(ids)}, the catalogue's {describe_ids(self.items)}"
         if elsewhere := self._other_column(ids):
             return f"{forms}; they are the catalogue's {elsewhere}"
-        fitting = [(item, best[0][0][0]) for item, entity in self.rows if (best := self._sure(entity))]
+        fitting = [(item, best) for item, entity in self.rows if (best := self._only(entity))]
         moved = [(left, right) for left, right in fitting if left != right]
         how = relation(moved, list(self.items)) if len(moved) >= _TELLING * len(names) else None
         if how:
@@ -387,12 +383,11 @@ class _Desk:
                 return {"imdb_id": "IMDb ids", "tmdb_id": "TMDB ids", "isbn": "ISBNs", "asin": "ASINs"}[scheme]
         return None
 
-    def _sure(self, entity: str) -> list[tuple[Pair, float]]:
-        """The best item of an entity, if it is surely the one."""
+    def _only(self, entity: str) -> str | None:
+        """The item that an entity surely is, if there is one and no second."""
         found = self._by_entity.get(entity, [])
-        if not found or found[0][1] < _SURE or (len(found) > 1 and found[1][1] > found[0][1] - 1):
-            return []
-        return found
+        clear = found and (len(found) == 1 or found[1][1] < found[0][1] - 1)
+        return found[0][0][0] if clear else None
 
 
 class _Seen:
@@ -427,6 +422,14 @@ def _at_random(pairs: Sequence[Pair], about: int, seed: int) -> list[Pair]:
     return (
         [found[at] for at in sorted(random.choice(len(found), about, replace=False))] if len(found) > about else found
     )
+
+
+def _sure(parts: pa.Table) -> Mask:
+    """Pairs that fit on their own: an id is shared; or the title is, and no year, id, creator or type speaks against it."""
+    said = {part: levels(part, parts[part]) for part in PARTS}
+    against = np.any([said[part] == 2 for part in ("year", "ids", "creators", "type")], axis=0)
+    sure: Mask = (said["ids"] == 0) | ((said["title"] == 0) & ~against)
+    return sure
 
 
 def _best_two(pairs: Sequence[Pair], weights: Floats, by: int) -> dict[str, list[tuple[Pair, float]]]:

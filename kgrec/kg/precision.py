@@ -1,25 +1,25 @@
 """The precision of a link file is the share of its links that are right, estimated from evidence and not from known answers.
 
-A link is right or wrong; its evidence is more usual among right links or among wrong ones, by the likelihood ratio ``r``.
-With a share ``p`` of right links the file's evidence has the likelihood
+A link is of one of three kinds. It is *right*; or a *lookalike*, another work of nearly the same title; or *stray*, any other
+pair, as where a file numbers other items. Its evidence is more usual among right links than among stray ones by the
+likelihood ratio ``r``, and among lookalikes by ``s``. With shares ``p`` of right links and ``q`` of lookalikes the file has
+the likelihood
 
-    l(p) = sum over links of log(p r + 1 - p),                                                                       (1)
+    l(p, q) = sum over links of log(p r + q s + 1 - p - q),                                                          (1)
 
-which is concave in ``p``; its maximum is the estimate. The 95 % interval holds the ``p`` whose likelihood lies less than
-1.92 below (likelihood ratio, one degree of freedom). Given ``p``, a link is right with probability
+which is concave; its maximum is the estimate. The 95 % interval holds the ``p`` whose likelihood, with the best ``q``, lies
+less than 1.92 below (likelihood ratio, one degree of freedom). A link is then right with probability
 
-    p r / (p r + 1 - p).                                                                                             (2)
+    p r / (p r + q s + 1 - p - q).                                                                                   (2)
 
 A part of the evidence is said at three levels, ``same``, ``near`` and ``differs``. How often right links have each level is
-set (``Expected``); how often wrong ones have it is counted on the file itself, its items and entities paired anew at random.
-Some mistakes are no random pairs (a film of the same title, a work the knowledge base lacks); a small share is set aside for
-them. Parts count as independent, as in Fellegi and Sunter, *A Theory for Record Linkage* (1969); counting the wrong links' side on
-random pairs is usual in record linkage, and as "decoys" in proteomics.
+set (``Expected``); how often stray ones have it is counted on the file itself, its items and entities paired anew at random.
+Lookalikes have the title of right links and all else of stray ones. Parts count as independent, as in Fellegi and Sunter, *A
+Theory for Record Linkage* (1969); counting on random pairs is usual in record linkage, and as "decoys" in proteomics.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -80,6 +80,9 @@ _BEFORE = {
 }  # fmt: skip
 
 
+#: levels of lookalikes where they are not those of stray links
+_LOOKALIKE = {"title": Levels(0.8, 0.19, 0.01), "others": Levels(0.3, 0.0, 0.7)}
+
 #: agreement from which on a part is the same, and from which on it is near; the scales are those of linking's evidence
 _CUTS = {
     "title": (0.8, 0.5), "year": (0.99, 0.3), "ids": (0.5, 0.5), "creators": (0.8, 0.4), "cast": (0.8, 0.4),
@@ -101,38 +104,6 @@ def level(part: str, agreement: float | None) -> str:
     return (*Levels._fields, "unknown")[at]
 
 
-#: shape (4,): what same, near, differs and unknown (0) say: logarithm of their share among right over that among wrong links
-Ratios = Floats
-
-
-def part_ratios(part: str, chance: pa.ChunkedArray, right: Levels, apart: float, aside: Levels) -> Ratios:
-    """What the levels of a part say.
-
-    :param chance: agreements of random pairs
-    :param right: shares among right links
-    :param apart: share in [0, 1] of wrong links that are not like random pairs
-    :param aside: the levels of those
-    """
-    counted = np.bincount(levels(part, chance) + 1, minlength=4)[1:]
-    wrong = (counted + _WEIGHT * np.array(_BEFORE[part])) / (counted.sum() + _WEIGHT)
-    wrong = (1 - apart) * wrong + apart * np.array(aside)
-    ratios = np.log(np.maximum(right, 1e-6) / np.maximum(wrong, 1e-6))
-    return np.append(np.where(np.array(right) + wrong < 1e-6, 0.0, ratios), 0.0)
-
-
-def type_ratios(right: Levels) -> Ratios:
-    """What the levels of the type say: it only speaks against a link, as half of the other entities' types would."""
-    return np.array([0.0, 0.0, np.log(max(right.differs, 1e-6) / 0.5), 0.0])
-
-
-def log_ratios(parts: Mapping[str, pa.ChunkedArray], ratios: Mapping[str, Ratios]) -> Floats:
-    """``log r`` of each row of a table of parts; shape (rows,).
-
-    :param parts: agreement in [0, 1] or null by part
-    """
-    return np.sum([ratios[part][levels(part, parts[part])] for part in ratios], axis=0)
-
-
 class Estimate(NamedTuple):
     """A share with its 95 % interval."""
 
@@ -141,43 +112,105 @@ class Estimate(NamedTuple):
     high: float
 
 
-def share_right(ratios: Floats) -> Estimate | None:
-    """Share of right links, eq. (1); None without links.
+class Shares(NamedTuple):
+    """The kinds of a file's links."""
 
-    :param ratios: ``log r`` of the links that have evidence, shape (links,)
+    right: Estimate
+    #: share of lookalikes; the rest is stray
+    lookalikes: float
+    #: links the shares were estimated from
+    links: int
+
+
+def part_ratios(part: str, chance: pa.ChunkedArray, expected: Expected, unlisted: float) -> Floats:
+    """What the levels of a part say; shape (2, 4): ``log r`` and ``log s`` of same, near, differs, and unknown, which is 0.
+
+    :param chance: agreements of random pairs, counted as the stray links' side
+    :param unlisted: share in [0, 1] of stray links beside which nothing else fits; it only matters to ``others``
     """
-    if not len(ratios):
+    right = np.array(getattr(expected, part))
+    if part == "type":
+        # random pairs within a file tell nothing here: entities of another type are taken to be as many as of this one
+        said = np.stack([np.minimum(np.log(np.maximum(right, 1e-6) / [0.5, 0.5, 0.5]), 0), np.zeros(3)])
+        return np.pad(said, ((0, 0), (0, 1)))
+    counted = np.bincount(levels(part, chance) + 1, minlength=4)[1:]
+    stray = (counted + _WEIGHT * np.array(_BEFORE[part])) / (counted.sum() + _WEIGHT)
+    if part == "others":
+        stray = (1 - unlisted) * stray + unlisted * np.array([1.0, 0.0, 0.0])
+    like = np.array(_LOOKALIKE.get(part, stray))
+    said = np.log(np.maximum([right, like], 1e-6) / np.maximum(stray, 1e-6))
+    return np.pad(np.where(right + like + stray < 1e-6, 0.0, said), ((0, 0), (0, 1)))
+
+
+def log_ratios(parts: Mapping[str, pa.ChunkedArray], ratios: Mapping[str, Floats]) -> Floats:
+    """``log r`` and ``log s`` of each row of a table of parts; shape (2, rows).
+
+    :param parts: agreement in [0, 1] or null by part
+    :param ratios: of ``part_ratios``, by part
+    """
+    said: Floats = np.sum([ratios[part][:, levels(part, parts[part])] for part in ratios], axis=0)
+    return said
+
+
+def share_kinds(ratios: Floats) -> Shares | None:
+    """Shares of right links and lookalikes, eq. (1); None without links.
+
+    :param ratios: ``log r`` and ``log s`` of the links that have evidence, shape (2, links)
+    """
+    links = ratios.shape[1]
+    if not links:
         return None
-    ratios = np.exp(np.clip(ratios, -_CLIP, _CLIP)) - 1
+    # links of one pattern count together
+    patterns, times = np.unique(np.round(np.clip(ratios, -_CLIP, _CLIP), 9), axis=1, return_counts=True)
+    right, like = np.exp(patterns)
+
+    def split(share: float) -> tuple[float, Floats]:
+        """Best part of lookalikes among wrong links, and the wrong links' likelihood of each pattern."""
+
+        def slope(part: float) -> float:
+            return float((times * (like - 1) / (share * right + (1 - share) * (part * like + 1 - part))).sum())
+
+        part = _root(slope, 0.0, 1.0)
+        return part, part * like + 1 - part
 
     def likelihood(share: float) -> float:
-        with np.errstate(divide="ignore"):
-            return float(np.log1p(share * ratios).sum())
+        return float((times * np.log(share * right + (1 - share) * split(share)[1])).sum())
 
     def slope(share: float) -> float:
-        return float((ratios / (1 + share * ratios)).sum())
+        wrong = split(share)[1]
+        return float((times * (right - wrong) / (share * right + (1 - share) * wrong)).sum())
 
-    best = 0.0 if slope(0) <= 0 else 1.0 if slope(1) >= 0 else _root(slope, 0.0, 1.0)
+    best = _root(slope, 0.0, 1.0 - 1e-12)
+    best = round(best, 9)
     top = likelihood(best) - _DROP
-    low = 0.0 if likelihood(0) >= top else _root(lambda share: top - likelihood(share), 0.0, best)
-    high = 1.0 if likelihood(1) >= top else _root(lambda share: likelihood(share) - top, best, 1.0)
-    return Estimate(best, low, high)
+    low = _root(lambda share: top - likelihood(share), 0.0, best)
+    high = _root(lambda share: likelihood(share) - top, best, 1.0)
+    return Shares(Estimate(best, low, high), (1 - best) * split(best)[0], links)
 
 
-def probability(ratios: Floats, share: float) -> Floats:
+def probability(ratios: Floats, shares: Shares | None) -> Floats:
     """Probability that each link is right, eq. (2); shape (links,).
 
-    :param ratios: ``log r``, shape (links,)
+    The shares are taken as if half a link of each kind had been seen besides, so that none is impossible. Without shares
+    half of the links count as right, and none as a lookalike.
+
+    :param ratios: ``log r`` and ``log s``, shape (2, links)
     """
-    share = min(max(share, 1e-9), 1 - 1e-9)
-    odds = np.clip(ratios, -_CLIP, _CLIP) + math.log(share / (1 - share))
-    result: Floats = 1 / (1 + np.exp(-odds))
-    return result
+    right, like = np.exp(np.clip(ratios, -_CLIP, _CLIP))
+    if shares is None:
+        return right / (right + 1)
+    p, q = ((share * shares.links + 0.5) / (shares.links + 1.5) for share in (shares.right.value, shares.lookalikes))
+    said: Floats = p * right / (p * right + q * like + 1 - p - q)
+    return said
 
 
 def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses 0, by 60 halvings."""
-    for _ in range(60):
+    """Where a falling function crosses 0, by halving; an end where it does not."""
+    if falling(low) <= 0:
+        return low
+    if falling(high) >= 0:
+        return high
+    for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if falling(middle) > 0 else (low, middle)
     return (low + high) / 2
