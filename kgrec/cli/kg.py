@@ -13,7 +13,6 @@ from kgrec.cli.folders import stage_folder
 from kgrec.cli.leaks import leaks
 
 app = typer.Typer(no_args_is_help=True, help="Look into a knowledge graph; carry one from and to other formats.")
-app.command()(leaks)
 
 #: entities listed that a name may mean
 MOST = 20
@@ -125,6 +124,9 @@ def show(
         show_entity(found[0], facts)
     else:
         show_entities(entity, found, MOST)
+
+
+app.command()(leaks)
 
 
 def _graph(folder: Path | None, links: Path | None) -> tuple[Path, Path | None]:

@@ -141,7 +141,7 @@ def show_entities(wanted: str, entities: Sequence[Entity], most: int) -> None:
 def show_entity(entity: Entity, facts: Sequence[Facts]) -> None:
     """An entity and its facts: → as head, ← as tail."""
     out = console()
-    head = _name(entity, style="bold")
+    head = Text().append(_name(entity, style="bold"))
     for style, word in (
         ("cyan", entity.type),
         ("dim", entity.entity_id),

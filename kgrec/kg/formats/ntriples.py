@@ -17,7 +17,7 @@ from kgrec.data.io import atomic_file
 from kgrec.errors import DataError
 from kgrec.kg.formats.graph import Graph, GraphBuilder, Triple, check_graph
 from kgrec.kg.formats.spelling import from_iri, to_iri
-from kgrec.kg.formats.text import text_file
+from kgrec.kg.formats.text import plain_name, text_file
 from kgrec.kg.vocabulary import DESCRIPTIONS, NAMES, RDF, RDFS, TYPES
 
 FILE = "graph.nt"
@@ -36,7 +36,7 @@ def recognise(path: Path) -> bool:
 
 
 def _format(path: Path) -> RdfFormat | None:
-    ending = Path(path.name.removesuffix(".gz").removesuffix(".zip")).suffix.lower()
+    ending = Path(plain_name(path)).suffix.lower()
     return RdfFormat.from_extension(ending[1:]) if ending in ENDINGS else None
 
 
@@ -87,7 +87,7 @@ def _facts(path: Path, builder: GraphBuilder, texts: _Texts, types: dict[str, se
     with text_file(path).open() as stream:
         try:
             for quad in parse(stream, _format(path) or RdfFormat.N_TRIPLES, lenient=True):
-                head, predicate, tail = _id(quad.subject), quad.predicate.value, quad.object
+                head, predicate, tail = _id(quad.subject, path), quad.predicate.value, quad.object
                 if isinstance(tail, Literal):
                     kind = kinds.get(from_iri(predicate))
                     if kind is None:
@@ -96,19 +96,19 @@ def _facts(path: Path, builder: GraphBuilder, texts: _Texts, types: dict[str, se
                         texts.take(head, kind, tail)
                 elif predicate in _TYPE_IRIS:
                     counts["type_statements"] += 1
-                    types[head].update([_id(tail)] if tail != NamedNode(THING) else [])
+                    types[head].update([_id(tail, path)] if tail != NamedNode(THING) else [])
                 else:
-                    yield head, from_iri(predicate), _id(tail)
+                    yield head, from_iri(predicate), _id(tail, path)
         except SyntaxError as error:
             raise DataError(f"is not {_format(path)} ({error.msg})", path=path, line=error.lineno) from None
 
 
-def _id(term: object) -> str:
+def _id(term: object, path: Path) -> str:
     if isinstance(term, NamedNode):
         return from_iri(term.value)
     if isinstance(term, BlankNode):
         return f"_:{term.value}"
-    raise DataError(f"a statement about a statement is not a triple of a knowledge graph: {term}")
+    raise DataError(f"states something about a statement, which no triple of a knowledge graph can: {term}", path=path)
 
 
 def write(graph: Graph, out: Path, place: Path) -> list[Path]:

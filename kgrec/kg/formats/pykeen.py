@@ -13,16 +13,18 @@ from kgrec.kg.formats import entity_file
 from kgrec.kg.formats.entity_file import read_entities, write_entities
 from kgrec.kg.formats.graph import Graph, GraphBuilder, Triple, check_graph
 from kgrec.kg.formats.spelling import relation_name
-from kgrec.kg.formats.text import read_rows, write_rows
+from kgrec.kg.formats.text import plain_name, read_rows, write_rows
 from kgrec.kg.ids import normalise_entity
 
 FILE = "triples.tsv"
-_ENDS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_ENDS = (".tsv", ".txt")
 
 
 def recognise(path: Path) -> bool:
     """Whether a file or folder is in this format."""
-    return bool(_files(path)) if path.is_dir() else path.name.endswith(_ENDS) and not path.name.startswith("kg_final")
+    return (
+        bool(_files(path)) if path.is_dir() else plain_name(path).endswith(_ENDS) and plain_name(path) != "kg_final.txt"
+    )
 
 
 def read(path: Path, builder: GraphBuilder) -> None:

@@ -16,7 +16,7 @@ from kgrec.errors import DataError
 from kgrec.kg.formats.entity_file import read_entities, write_entities
 from kgrec.kg.formats.graph import Graph, GraphBuilder, Triple, check_graph
 from kgrec.kg.formats.spelling import relation_name
-from kgrec.kg.formats.text import read_rows, write_rows
+from kgrec.kg.formats.text import plain_name, read_rows, write_rows
 from kgrec.kg.ids import normalise_entity
 
 TRIPLE = ("head_id", "relation_id", "tail_id")
@@ -33,7 +33,7 @@ RESERVED = frozenset(
 
 def recognise(path: Path) -> bool:
     """Whether a file or folder is in this format."""
-    return bool(list(path.glob("*.kg"))) if path.is_dir() else path.name.endswith((".kg", ".kg.gz"))
+    return bool(list(path.glob("*.kg"))) if path.is_dir() else plain_name(path).endswith(".kg")
 
 
 def read(path: Path, builder: GraphBuilder) -> None:
@@ -44,7 +44,7 @@ def read(path: Path, builder: GraphBuilder) -> None:
     :raises DataError: if a folder has several of either, or a header or a row does not fit
     """
     triples = _only(path, ".kg") if path.is_dir() else path
-    links = triples.with_name(triples.name.split(".kg")[0] + ".link")
+    links = triples.with_name(plain_name(triples).removesuffix(".kg") + ".link")
     if path.is_dir() and not links.exists() and list(path.glob("*.link")):
         links = _only(path, ".link")
     builder.add_triples(read_recbole_kg(triples))

@@ -7,6 +7,7 @@ they can read is read here. Files may be gzipped, or the one file of a zip archi
 from __future__ import annotations
 
 import csv
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,11 @@ def text_file(path: Path) -> SourceFile:
     if len(named) != 1 and len(members) != 1:
         raise DataError(f"holds {len(members)} files, expected one called {path.stem}", path=path)
     return SourceFile(path.name, path, (named if len(named) == 1 else members)[0])
+
+
+def plain_name(path: Path) -> str:
+    """The name of a file as it would be unpacked, by which formats know theirs."""
+    return re.sub(r"\.(gz|zip)$", "", path.name)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -84,7 +86,7 @@ def test_a_graph_comes_back_through_its_files(tmp_path: Path, films: Path, name:
 
 
 @every_format
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graph=graphs(odd, odd))
 def test_any_text_comes_back_or_is_refused(name: FormatName, graph: Graph) -> None:
     try:
@@ -95,7 +97,7 @@ def test_any_text_comes_back_or_is_refused(name: FormatName, graph: Graph) -> No
 
 
 @every_format
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(graph=graphs(st.from_regex(r"[a-z]{1,3}", fullmatch=True), odd.map(lambda text: text.replace("\0", "x"))))
 def test_any_name_comes_back(name: FormatName, graph: Graph) -> None:
     nodes = [node for _, node in graph.nodes()]
@@ -104,7 +106,7 @@ def test_any_name_comes_back(name: FormatName, graph: Graph) -> None:
 
 
 @every_format
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(words=st.lists(plain, min_size=3, max_size=9, unique=True))
 def test_usual_characters_are_never_refused(name: FormatName, words: list[str]) -> None:
     known = {word: {"name": word, "type": word} for word in words[:2]}
@@ -176,6 +178,20 @@ def test_formats_are_known_by_their_files(tmp_path: Path, films: Path) -> None:
         ("ntriples/graph.nt", "ntriples"),
     ):  # fmt: skip
         assert import_graph(tmp_path / file, tmp_path / "back")["format"] == name
+
+
+@pytest.mark.parametrize("file", ["recbole/recbole.kg", "pykeen/triples.tsv", "ntriples/graph.nt", "kgat/kg_final.txt"])
+def test_files_may_be_packed(tmp_path: Path, films: Path, file: str) -> None:
+    name, _, base = file.partition("/")
+    export_graph(films, tmp_path / name, name)  # type: ignore[arg-type]
+    plain = tmp_path / file
+    (tmp_path / f"{file}.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    with zipfile.ZipFile(tmp_path / f"{file}.zip", "w") as archive:
+        archive.write(plain, base)
+    plain.unlink()
+    for ending in ("gz", "zip"):
+        import_graph(tmp_path / f"{file}.{ending}", tmp_path / "back")
+        assert content(read_graph(tmp_path / "back")) == expected(FILMS, name)  # type: ignore[arg-type]
 
 
 def test_a_folder_of_two_formats_is_asked_about(tmp_path: Path, films: Path) -> None:

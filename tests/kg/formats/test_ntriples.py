@@ -91,6 +91,12 @@ def test_a_line_that_is_none(tmp_path: Path, line: str, message: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_statements_about_statements(tmp_path: Path) -> None:
+    path = rdf(tmp_path, "<http://a/x> <http://a/p> <<( <http://a/x> <http://a/p> <http://a/y> )>> .\n")
+    with pytest.raises(DataError, match=r"x\.nt"):
+        import_graph(path, tmp_path / "out")
+
+
 def test_bad_utf8_has_its_line(tmp_path: Path) -> None:
     (tmp_path / "x.nt").write_bytes(b'<http://a/x> <http://a/p> <http://a/y> .\n<http://a/x> <http://a/p> "\xff" .\n')
     with pytest.raises(DataError, match=r"line 2: is not N-Triples \(.*UTF-8"):

@@ -29,7 +29,7 @@ def test_pykeen_reads_what_is_written(tmp_path: Path, films: Path) -> None:
     assert as_pykeen_does(tmp_path / "triples.tsv") == [list(row.values()) for row in FILMS.triples.to_pylist()]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     ids=st.lists(
         st.one_of(st.text(min_size=1, max_size=5), st.sampled_from(["NA", "#a", "\ufeffx"])), min_size=3, max_size=6

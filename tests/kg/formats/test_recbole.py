@@ -35,7 +35,7 @@ def test_recbole_reads_what_is_written(tmp_path: Path, films: Path) -> None:
     assert as_recbole_does(tmp_path / "ml" / "ml.link") == [("1", "m.0dyb1"), ("7", "item:7"), ("8", "m.nofacts")]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     ids=st.lists(st.one_of(st.text(min_size=1, max_size=5), st.sampled_from(sorted(RESERVED))), min_size=3, max_size=6)
 )
