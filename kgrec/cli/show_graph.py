@@ -25,13 +25,14 @@ _WITH_BARS, _WITH_TYPES, _WITH_EXAMPLES = 100, 100, 130
 
 def show_import(source: Path, out: Path, counts: Mapping[str, Any]) -> None:
     """What an import read and wrote."""
+    named = {0: "none", counts["entities"]: "all"}.get(counts["entities_named"], f"{counts['entities_named']:,}")
     repeats = f" of {counts['triples_read']:,} read; {counts['repeats']:,} were repeats" if counts["repeats"] else ""
     _report(
         f"imported {counts['format']}", f"{source} → {out}",
         {
             "triples": f"{counts['triples']:,}{repeats}",
             "relations": f"{counts['relations']:,}",
-            "entities": f"{counts['entities']:,}, {counts['entities_named']:,} of them named",
+            "entities": f"{counts['entities']:,}, {named} named",
             "without id": f"{counts['entities_without_id']:,} called kgat:<number>" if counts.get("entities_without_id") else None,
             "items": f"{counts['links']:,} linked" if counts["links"] else None,
             "left out": f"{counts['literals_left_out']:,} literals" if counts.get("literals_left_out") else None,
