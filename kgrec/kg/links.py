@@ -134,7 +134,7 @@ def link_items(
         candidates.set_column(CANDIDATES.get_field_index("outcome"), CANDIDATES.field("outcome"), outcome)
     )
     table = _links(candidates, claims, scored="evidence" in methods)
-    unlinked = _unlinked(catalogue, candidates)
+    unlinked = _unlinked(catalogue, candidates, "no_candidate" if "evidence" in methods else "not_claimed")
     if table.num_rows < settings.min_item_coverage * len(titles):
         raise DataError(
             f"has entities for only {table.num_rows} of {len(titles)} items (link.min_item_coverage is "
@@ -162,7 +162,7 @@ def link_items(
     report = {
         "counts": counts,
         "methods": list(methods),
-        "settings": settings.model_copy(update={"evidence": evidence}).model_dump(mode="json"),
+        "settings": settings.model_copy(update={"evidence": evidence}).model_dump(mode="json", exclude={"memory_gb"}),
         **claims.report(titles),
         "claims_refused": refused[:_EXAMPLES],
     }
@@ -218,14 +218,14 @@ def _links(candidates: pa.Table, claims: Claims, scored: bool) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=LINKS)
 
 
-def _unlinked(catalogue: pa.Table, candidates: pa.Table) -> pa.Table:
-    """Every item without a link, schema ``UNLINKED``."""
+def _unlinked(catalogue: pa.Table, candidates: pa.Table, nothing: str) -> pa.Table:
+    """Every item without a link, schema ``UNLINKED``; ``nothing`` is the reason where there is no candidate."""
     best: dict[str, dict[str, Any]] = {}
     for row in candidates.select(["item_id", "entity_id", "name", "score", "outcome"]).to_pylist():
         best.setdefault(row["item_id"], row)
     rows = []
     for item_id, title in zip(catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist(), strict=True):
-        row = best.get(item_id, {"outcome": "no_candidate"})
+        row = best.get(item_id, {"outcome": nothing})
         if row["outcome"] in REASONS:
             rows.append({**row, "item_id": item_id, "title": title, "reason": row["outcome"]})
     return pa.Table.from_pylist(rows, schema=UNLINKED)
