@@ -30,12 +30,12 @@ class Stage:
 
     @property
     def folder(self) -> Path:
-        """``artifacts/07_split``"""
+        """``artifacts/08_split``"""
         return ARTIFACTS / f"{self.number:02d}_{self.word}"
 
     @property
     def report(self) -> Path:
-        """``artifacts/07_split/report.json``"""
+        """``artifacts/08_split/report.json``"""
         return self.folder / "report.json"
 
     def path(self, output: str) -> Path:
@@ -48,8 +48,11 @@ class Stage:
 _OUTPUTS: dict[str, tuple[str, ...]] = {
     "fetch": (*(f"raw/{role}" for role in ROLES), "sources.json"),
     "interactions": ("interactions.parquet", "items.parquet", "users.parquet", "ledger.parquet"),
-    "link": ("links.parquet", "audit.json"),
-    "kg": ("triples.parquet", "entities.parquet", "relations.parquet"),
+    "extract": ("store",),
+    "link": (
+        "links.parquet", "candidates.parquet", "unlinked.parquet", "audit.parquet", "audit.json", "metrics.json", "plots",
+    ),
+    "kg": ("triples.parquet", "entities.parquet", "relations.parquet", "quality"),
     "media": ("images", "texts.parquet", "ledger.parquet"),
     "features": ("image.parquet", "text.parquet"),
     "split": ("train.parquet", "valid.parquet", "test.parquet", "protocol.json"),
@@ -58,7 +61,7 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
     "evaluate": ("metrics.json", "significance.json", "users.parquet", "plots"),
     "publish": ("model",),
     "report": ("report.html",),
-}
+}  # fmt: skip
 
 #: word -> stage, in the order of the data
 STAGES = {word: Stage(number, word, outputs) for number, (word, outputs) in enumerate(_OUTPUTS.items(), start=1)}

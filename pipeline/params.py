@@ -16,6 +16,7 @@ from kgrec.features.encode import FeaturesSettings
 from kgrec.graphs.build import GraphSettings
 from kgrec.kg.build import KGSettings
 from kgrec.kg.links import LinkSettings
+from kgrec.kg.store import ExtractSettings
 from kgrec.media.collect import MediaSettings
 from kgrec.serving.publish import PublishSettings
 from kgrec.serving.report import ReportSettings
@@ -28,6 +29,7 @@ class Params(Settings):
 
     fetch: FetchSettings
     interactions: InteractionsSettings
+    extract: ExtractSettings
     link: LinkSettings
     kg: KGSettings
     media: MediaSettings

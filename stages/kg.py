@@ -9,10 +9,17 @@ from pipeline.params import load_params
 from pipeline.report import write_report
 
 
-def main(items: PathOption, links: PathOption, kg: PathOption, out: PathOption, params: PathOption = PARAMS) -> None:
+def main(
+    items: PathOption,
+    links: PathOption,
+    store: PathOption,
+    kg: PathOption,
+    out: PathOption,
+    params: PathOption = PARAMS,
+) -> None:
     """Build the triples, entities and relations."""
     settings = load_params(params).kg
-    write_report("kg", out, build_kg(items, links, kg, out, settings))
+    write_report("kg", out, build_kg(items, links, store, kg, out, settings))
 
 
 if __name__ == "__main__":

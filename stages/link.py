@@ -9,10 +9,10 @@ from pipeline.params import load_params
 from pipeline.report import write_report
 
 
-def main(items: PathOption, links: PathOption, out: PathOption, params: PathOption = PARAMS) -> None:
+def main(items: PathOption, links: PathOption, store: PathOption, out: PathOption, params: PathOption = PARAMS) -> None:
     """Link items to entities."""
     settings = load_params(params).link
-    write_report("link", out, link_items(items, links, out, settings))
+    write_report("link", out, link_items(items, links, store, out, settings))
 
 
 if __name__ == "__main__":

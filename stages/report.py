@@ -21,13 +21,15 @@ def main(
     training: PathOption,
     evaluation: PathOption,
     model: PathOption,
+    quality: PathOption,
     out: PathOption,
     params: PathOption = PARAMS,
 ) -> None:
     """Write the page."""
     settings = load_params(params).report
     page = out / "report.html"
-    write_report("report", out, write_page(reports, media, split, training, evaluation, model, page, settings))
+    counts = write_page(reports, media, split, training, evaluation, model, page, settings, quality=quality)
+    write_report("report", out, counts)
 
 
 if __name__ == "__main__":

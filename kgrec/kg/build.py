@@ -22,12 +22,12 @@ from kgrec.data.io import read_json, read_parquet, write_parquet
 from kgrec.data.schemas import ITEMS, LINKS, RELATIONS, TRIPLES
 from kgrec.errors import ConfigError, DataError
 from kgrec.kg.entities import entity_table
-from kgrec.kg.filters import drop_voted, dropped, filter_triples, refused
+from kgrec.kg.filters import drop_voted, dropped, filter_triples, note_dropped, refused
 from kgrec.kg.ids import item_node
 from kgrec.kg.literals import unescape
 from kgrec.kg.neighbourhood import gather_neighbourhood
 from kgrec.kg.quality import QualitySettings, relation_report
-from kgrec.kg.readers import KGAT_MAPS, KgatFolder, Triple, metadata_triples, read_recbole_kg
+from kgrec.kg.readers import KGAT_MAPS, KGAT_TRIPLES, KgatFolder, Triple, metadata_triples, read_recbole_kg
 from kgrec.kg.relations import INVERSES, VOTED_AWARDS, spell_out
 from kgrec.kg.sql import count, query_sql, run_sql
 from kgrec.kg.store import ExtractSettings, build_store, dump_files, open_store
@@ -41,7 +41,7 @@ Source = Literal["rdf", "recbole", "kgat", "metadata"]
 Column = Literal["director", "actor", "writer", "genre", "country", "language"]
 
 #: how the files of a source are found in the kg folder; dumps come out of the store
-PATTERNS: dict[Source, str] = {"recbole": "*.kg", "kgat": "kg_final.txt*"}
+PATTERNS: dict[Source, str] = {"recbole": "*.kg", "kgat": "kg_final.txt"}
 _BATCH = 500_000
 _FEW = 20
 
@@ -179,7 +179,11 @@ def _sources(kg: Path, store: Path | None, settings: KGSettings) -> dict[Source,
     """Files of each source to read; metadata and the store have none here."""
     if not kg.is_dir():
         raise DataError("no such folder; run the fetch stage first", path=kg)
-    found: dict[Source, list[Path]] = {name: sorted(kg.rglob(pattern)) for name, pattern in PATTERNS.items()}
+    found: dict[Source, list[Path]] = {
+        "recbole": sorted(kg.rglob(PATTERNS["recbole"])),
+        # of a plain and a packed file side by side the first
+        "kgat": sorted({path.parent: path for name in reversed(KGAT_TRIPLES) for path in kg.rglob(name)}.values()),
+    }
     manifest: dict[str, Any] = (
         read_json(Path(store) / "manifest.json") if store is not None else {"counts": {"lines": 0}}
     )
@@ -206,7 +210,11 @@ def _ignored(kg: Path, files: Mapping[Source, list[Path]]) -> list[str]:
         read |= set(dump_files(kg))
     maps = {path.parent for path in files.get("kgat", [])}
     rest = [path for path in sorted(kg.rglob("*")) if path.is_file() and path not in read]
-    return [str(path.relative_to(kg)) for path in rest if path.parent not in maps or path.name not in KGAT_MAPS]
+    return [
+        str(path.relative_to(kg))
+        for path in rest
+        if path.parent not in maps or path.name not in (*KGAT_MAPS, *KGAT_TRIPLES)
+    ]
 
 
 def _register_items(connection: duckdb.DuckDBPyConnection, catalogue: pa.Table, nodes: Mapping[str, str]) -> None:
@@ -225,6 +233,7 @@ def _gather(connection: duckdb.DuckDBPyConnection, store: Path, settings: KGSett
     """Fill ``near``, ``star``, ``mediators`` and ``expanded`` around the linked items, with ids for codes."""
     stated = read_json(store / "manifest.json")["facts_by_predicate"]
     out = refused(stated, ("*",), settings.denied)
+    note_dropped(connection, out)
     connection.register("refused", out)
     connection.execute("CREATE TABLE refused_predicates AS SELECT relation AS p FROM refused ORDER BY p")
     connection.unregister("refused")

@@ -134,11 +134,16 @@ class ExtractSettings(Settings):
 
 #: names by which an RDF dump is found in a folder
 DUMPS = (".gz", ".bz2", ".zst", ".nt", ".ttl", ".nq", ".trig", ".n3", ".rdf", ".owl")
+_TABLES = (".txt", ".kg", ".tsv", ".csv", ".json", ".jsonl")
 
 
 def dump_files(folder: Path) -> list[Path]:
-    """RDF dumps in ``folder``, sorted by path."""
-    return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.suffix in DUMPS)
+    """RDF dumps in ``folder``, sorted by path; packed tables of other graphs (``kg_final.txt.gz``) are none."""
+    return sorted(
+        path
+        for path in Path(folder).rglob("*")
+        if path.is_file() and path.suffix in DUMPS and Path(path.stem).suffix not in _TABLES
+    )
 
 
 def build_store(

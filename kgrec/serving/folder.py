@@ -43,7 +43,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such model folder; give the one that publish wrote, as 11_publish/model")
+        raise CheckpointError(f"{folder}: no such model folder; give the one that publish wrote, as 12_publish/model")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

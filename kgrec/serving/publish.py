@@ -46,7 +46,7 @@ class PublishSettings(Settings):
     """What is published, and under which name."""
 
     model: str = "multi_kg4rec"
-    """name of the trained model to publish, a folder of 09_train"""
+    """name of the trained model to publish, a folder of 10_train"""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """name on the model card; null makes it from the recipe and the model"""
     license: str | None = None
@@ -69,8 +69,8 @@ def publish_model(
 ) -> dict[str, Any]:
     """Write the model folder ``out`` of one trained model.
 
-    :param model: folder of the checkpoint, ``09_train/<name>``
-    :param evaluation: folder of ``metrics.json``, ``10_evaluate``
+    :param model: folder of the checkpoint, ``10_train/<name>``
+    :param evaluation: folder of ``metrics.json``, ``11_evaluate``
     :param graph: folder of the graph stage; its ``vocab.parquet`` travels with the model
     :param split: folder of ``train.parquet`` and ``valid.parquet``
     :param items: ``items.parquet``, for titles

@@ -238,7 +238,7 @@ class PublishedModel:
 def load(folder: Path | str) -> PublishedModel:
     """Read a model folder that :func:`kgrec.serving.publish.publish_model` wrote.
 
-    >>> model = kgrec.load("artifacts/11_publish/model")          # doctest: +SKIP
+    >>> model = kgrec.load("artifacts/12_publish/model")          # doctest: +SKIP
     >>> model.recommend("42", k=10)[0][0].title                   # doctest: +SKIP
 
     :raises CheckpointError: if the folder is missing, damaged, or of another format version

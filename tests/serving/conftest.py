@@ -65,7 +65,7 @@ def make_world(root: Path) -> World:
     from kgrec.graphs.build import GraphSettings, build_graph
 
     rng = np.random.default_rng(7)
-    items, split, media, graph = root / "items.parquet", root / "07_split", root / "05_media", root / "08_graph"
+    items, split, media, graph = root / "items.parquet", root / "08_split", root / "06_media", root / "09_graph"
     titles = [f"{a} {b}" for a in _FIRST for b in _SECOND]
     ids = [str(i) for i in range(1, ITEMS_N + 1)]
     write_parquet(
@@ -96,9 +96,9 @@ def make_world(root: Path) -> World:
         split, items, root / "links.parquet", root / "triples.parquet", root / "entities.parquet", root / "features",
         graph, GraphSettings(),
     )  # fmt: skip
-    _train(graph, root / "09_train")
+    _train(graph, root / "10_train")
     settings = EvaluateSettings(topk=(5, 10), bootstrap=100, device="cpu")
-    evaluate_models(root / "09_train", graph, split, root / "10_evaluate", settings)
+    evaluate_models(root / "10_train", graph, split, root / "11_evaluate", settings)
     sources = {
         "recipe": "demo",
         "synthetic": True,
@@ -112,7 +112,7 @@ def make_world(root: Path) -> World:
     write_json(sources, root / "sources.json")
     reports = _write_reports(root)
     return World(
-        root, root / "09_train", root / "10_evaluate", graph, split, items, media, root / "sources.json", reports
+        root, root / "10_train", root / "11_evaluate", graph, split, items, media, root / "sources.json", reports
     )
 
 

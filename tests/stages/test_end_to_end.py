@@ -74,10 +74,10 @@ def test_table_at_the_end(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "popularity",
         "Recall@20",
         "SYNTHETIC",
-        "artifacts/11_publish/model",
+        "artifacts/12_publish/model",
     ):
         assert word in text
-    assert "artifacts/12_report/report.html" in text
+    assert "artifacts/13_report/report.html" in text
 
 
 def test_bad_input_is_one_line_exit_1_and_leaves_what_was_there(house: Any, tmp_path: Path) -> None:

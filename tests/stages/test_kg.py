@@ -11,3 +11,13 @@ def test_triples_reach_the_linked_items(house) -> None:
     relations = set(triples["relation"].to_pylist())
     assert report["tables"]["relations.parquet"]["rows"] == len(relations)
     assert {"metadata.director", "metadata.genre"} <= relations
+
+
+def test_the_relations_are_reported_on(house) -> None:
+    report = house.report("kg")
+    quality = house.path("kg", "quality")
+    relations = read_parquet(quality / "relations.parquet")
+    assert relations.num_rows == report["relations"]
+    assert {"relations.csv", "quality.json", "hubs.parquet", "dropped.parquet"} <= {p.name for p in quality.iterdir()}
+    assert (quality / "plots" / "relations.png").stat().st_size > 10_000
+    assert read_parquet(quality / "dropped.parquet")["reason"].null_count == 0
