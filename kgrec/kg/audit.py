@@ -337,7 +337,7 @@ class _Desk:
         if max(_share(known, rows), metrics["coverage"]) < settings.min_overlap:
             return f"{known} of {rows} links are of items in the catalogue"
         entities = [entity for _, entity in self.rows]
-        if not any(entity in self.entities for entity in entities):
+        if self.entities and not any(entity in self.entities for entity in entities):
             return (
                 f"none of the linked entities is known; the links name {describe_ids(entities)}, "
                 f"the knowledge base has {describe_ids(list(self.entities))}"
@@ -425,10 +425,15 @@ def _at_random(pairs: Sequence[Pair], about: int, seed: int) -> list[Pair]:
 
 
 def _sure(parts: pa.Table) -> Mask:
-    """Pairs that fit on their own: an id is shared; or the title is, and no year, id, creator or type speaks against it."""
+    """Pairs that fit on their own: an id is shared; or the title is, and something confirms it, and nothing speaks against it.
+
+    Where titles are all that is known, none needs to be confirmed.
+    """
     said = {part: levels(part, parts[part]) for part in PARTS}
     against = np.any([said[part] == 2 for part in ("year", "ids", "creators", "type")], axis=0)
-    sure: Mask = (said["ids"] == 0) | ((said["title"] == 0) & ~against)
+    confirms = np.array([said[part] for part in ("year", "creators", "cast")])
+    confirmed = np.any((confirms == 0) | (confirms == 1), axis=0) | bool(np.all(confirms == -1))
+    sure: Mask = (said["ids"] == 0) | ((said["title"] == 0) & confirmed & ~against)
     return sure
 
 

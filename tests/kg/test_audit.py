@@ -201,6 +201,31 @@ def test_the_remake_is_suspicious_where_the_film_itself_is_known(films: Films) -
     assert not films.audit([(films.ids[0], "m.remake"), *films.right[1:]]).rows.to_pylist()[0]["flag"]
 
 
+def test_what_has_only_the_title_is_no_better_candidate(films: Films) -> None:
+    """A series without a year is called as a film whose year is off."""
+    first = films.entities[0]
+    films.entities[0] = first | {"years": [first["years"][0] + 12]}
+    films.entities.append(first | {"entity_id": "m.series", "years": []})
+    row = films.audit(films.right).rows.to_pylist()[0]
+    assert (row["flag"], row["other_entity"], row["agreement_others"]) == (False, None, 1.0)
+
+
+def test_titles_suffice_where_nothing_else_is_known(films: Films) -> None:
+    films.entities = [one | {"years": []} for one in films.entities]
+    assert films.audit(films.right).mismatch is None
+    audit = films.audit(kinds(films)["permuted"])
+    assert audit.mismatch is not None
+    assert set(flagged(audit)) >= {
+        item for item, entity in kinds(films)["permuted"] if (item, entity) not in films.right
+    }
+
+
+def test_without_a_knowledge_base_nothing_is_refused(films: Films) -> None:
+    films.entities = []
+    audit = films.audit(kinds(films)["permuted"])
+    assert (audit.mismatch, audit.metrics["estimated_precision"], flagged(audit)) == (None, None, {})
+
+
 def test_a_title_in_another_language_passes_in_a_right_file_only(films: Films) -> None:
     films.entities[0] |= {"name": "Puerto de plata", "names": ["Puerto de plata"]}
     row = films.audit(films.right).rows.to_pylist()[0]
