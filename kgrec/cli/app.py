@@ -13,6 +13,7 @@ import typer
 import kgrec
 from kgrec.cli.audit import audit
 from kgrec.cli.errors import Commands
+from kgrec.cli.extract import extract
 from kgrec.cli.kg import app as kg
 from kgrec.cli.link import link
 
@@ -193,5 +194,6 @@ def _echo(value: Any) -> None:
 
 
 app.add_typer(kg, name="kg")
+app.command()(extract)
 app.command()(audit)
 app.command()(link)

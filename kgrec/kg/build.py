@@ -7,6 +7,7 @@ entities filtered (``filters``). Joins run in DuckDB on disk, so memory stays bo
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -132,6 +133,8 @@ def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, 
     nodes = {item: entity_of.get(item, item_node(item)) for item in catalogue["item_id"].to_pylist()}
     files = _sources(kg, store, settings)
     out.mkdir(parents=True, exist_ok=True)
+    for leftover in out.parent.glob(f".{out.name}.work.*"):  # of a run that was killed
+        shutil.rmtree(leftover)
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder,
         duckdb.connect(str(Path(folder) / "kg.duckdb")) as connection,

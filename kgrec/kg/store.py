@@ -126,14 +126,14 @@ class ExtractSettings(Settings):
             return NAME
         if predicate in DESCRIPTIONS:
             return LABEL
-        if predicate in LITERALS or any(fnmatchcase(predicate, pattern) for pattern in self.literals):
+        if any(fnmatchcase(predicate, pattern) for pattern in (*LITERALS, *self.literals)):
             return LITERAL
         kept = not any(fnmatchcase(predicate, pattern) for pattern in spell_out(self.deny))
         return (FACT if kept else 0) | (TYPE if predicate in TYPES else 0)
 
 
 #: names by which an RDF dump is found in a folder
-DUMPS = (".gz", ".bz2", ".zst", ".nt", ".ttl", ".nq", ".trig", ".n3", ".rdf", ".owl")
+DUMPS = (".gz", ".bz2", ".zst", ".nt", ".ttl", ".nq", ".trig", ".n3", ".rdf", ".owl", ".jsonld")
 _TABLES = (".txt", ".kg", ".tsv", ".csv", ".json", ".jsonl")
 
 
@@ -160,6 +160,8 @@ def build_store(
     sources = [str(dump) for dump in dumps]
     work = Path(work) if work else out.parent / f".{out.name}.work"
     folder = work / _fingerprint(sources, settings)
+    for leftover in out.parent.glob(f".{out.name}.*.part"):  # of a run that was killed while it put the chunks together
+        shutil.rmtree(leftover)
     folder.mkdir(parents=True, exist_ok=True)
     if settings.engine == "ray":
         from kgrec.kg.dumps.ray_engine import extract_with_ray
@@ -424,6 +426,7 @@ def _fingerprint(sources: list[str], settings: ExtractSettings) -> str:
         "format": FORMAT, "chunk": CHUNK, "block": SIZE,
         "settings": settings.model_dump(mode="json", exclude=set(_NO_DIFFERENCE)),
         "deny": sorted(spell_out(settings.deny)),
+        "vocabulary": [NAMES, ALIASES, DESCRIPTIONS, TYPES, LITERALS],
         "sources": [_identity(source) for source in sources],
     }  # fmt: skip
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

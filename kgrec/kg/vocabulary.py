@@ -25,7 +25,7 @@ DATES = (
     "book.book_edition.publication_date", "wdt:P577", "wdt:P580", "http://dbpedia.org/ontology/releaseDate",
 )  # fmt: skip
 
-#: scheme -> predicates whose literal is the entity's id there
+#: scheme -> predicates (globs) whose literal is the entity's id there
 CROSS_IDS: dict[str, tuple[str, ...]] = {
     "imdb_id": ("key/authority.imdb.title", "imdb.topic.title_id", "wdt:P345"),
     "tmdb_id": ("key/authority.tmdb.movie", "wdt:P4947"),
@@ -35,11 +35,11 @@ CROSS_IDS: dict[str, tuple[str, ...]] = {
     ),
     "asin": ("key/authority.asin", "wdt:P5749"),
     "freebase_id": ("wdt:P646",),
-    "wikipedia": ("key/wikipedia.en_title", "key/wikipedia.en"),
+    "wikipedia": ("key/wikipedia.*_title",),
 }  # fmt: skip
 
 #: file names of pictures in Wikimedia Commons
 PICTURES = ("wdt:P18",)
 
-#: predicates kept with their literal, or with a URI where Wikidata writes one (P18)
+#: predicates (globs) kept with their literal, or with a URI where Wikidata writes one (P18)
 LITERALS = (*DATES, *(p for group in CROSS_IDS.values() for p in group), *PICTURES)
