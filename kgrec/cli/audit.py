@@ -114,7 +114,7 @@ def _show(result: Audit, most: int) -> None:
 
 
 def _summary(found: dict[str, Any]) -> list[tuple[str, str]]:
-    precision = "no link has evidence"
+    precision = "unknown: no link has evidence; has the catalogue titles, and the table the linked entities?"
     if found["estimated_precision"] is not None:
         value, low, high = (found[key] for key in ("estimated_precision", "precision_low", "precision_high"))
         precision = f"{value:.2%}, 95 % interval {low:.2%} to {high:.2%}"

@@ -32,7 +32,7 @@ from kgrec.kg.audit_plots import plot_scores, score_counts
 from kgrec.kg.id_spaces import describe_ids, recognise, relation
 from kgrec.kg.link_files import FORMATS, read_links
 from kgrec.kg.linking.evidence import EvidenceSettings, item_identifiers, score_pairs
-from kgrec.kg.linking.identifiers import SCHEMES
+from kgrec.kg.linking.identifiers import SCHEMES, are_isbns
 from kgrec.kg.lookalikes import PAIRS, lookalikes
 from kgrec.kg.precision import (
     Expected,
@@ -211,7 +211,8 @@ class _Desk:
         }
         named = {entity for _, entity in self.rows}
         pairs = sorted({(item, entity) for item, entity in self.rows if item in self.items})
-        around = lookalikes(items, profiles, settings.evidence.item_ids or "none")
+        item_ids = settings.evidence.item_ids or ("isbn" if are_isbns(self.items) else "none")
+        around = lookalikes(items, profiles, item_ids)
         near = set(zip(around["item_id"].to_pylist(), around["entity_id"].to_pylist(), strict=True))
         wanted = named | {entity for _, entity in near}
         self.entities = {
@@ -366,6 +367,8 @@ class _Desk:
         forms = f"the link file's item ids are {describe_ids(ids)}, the catalogue's {describe_ids(self.items)}"
         if elsewhere := self._other_column(ids):
             return f"{forms}; they are the catalogue's {elsewhere}"
+        if not names:
+            return forms
         fitting = [(item, best) for item, entity in self.rows if (best := self._only(entity))]
         moved = [(left, right) for left, right in fitting if left != right]
         how = relation(moved, list(self.items)) if len(moved) >= _TELLING * len(names) else None

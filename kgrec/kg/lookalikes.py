@@ -10,6 +10,7 @@ import pyarrow as pa
 from kgrec.kg.linking.evidence import item_identifiers
 from kgrec.kg.linking.identifiers import SCHEMES, identifiers
 from kgrec.kg.titles import title_forms
+from kgrec.progress import item_progress
 
 #: one row per pair, sorted
 PAIRS = pa.schema([("item_id", pa.string()), ("entity_id", pa.string())])
@@ -33,12 +34,14 @@ def lookalikes(items: pa.Table, profiles: pa.Table, item_ids: str = "none", most
             by_key[key].append(row["item_id"])
     entities: dict[Key, list[str]] = defaultdict(list)
     columns = ["entity_id", "names", *SCHEMES]
-    for batch in profiles.select(columns).to_batches(max_chunksize=1 << 16):
-        for row in batch.to_pylist():
-            ids = identifiers((scheme, value) for scheme in SCHEMES for value in row[scheme] or ())
-            for key in _keys(row["names"] or (), ids):
-                if key in by_key:
-                    entities[key].append(row["entity_id"])
+    with item_progress("looking for lookalikes", profiles.num_rows, "entities") as bar:
+        for batch in profiles.select(columns).to_batches(max_chunksize=1 << 14):
+            for row in batch.to_pylist():
+                ids = identifiers((scheme, value) for scheme in SCHEMES for value in row[scheme] or ())
+                for key in _keys(row["names"] or (), ids):
+                    if key in by_key:
+                        entities[key].append(row["entity_id"])
+            bar.advance(batch.num_rows)
     pairs = {
         (item, entity)
         for key, found in entities.items()

@@ -69,6 +69,14 @@ def test_a_shifted_file_is_refused_after_it_is_reported(desk: Path) -> None:
     assert (desk / "out" / "plots" / "scores.png").stat().st_size > 1000
 
 
+def test_without_evidence_it_says_so(desk: Path) -> None:
+    (desk / "item_list.txt").write_text("org_id remap_id\n" + "".join(f"{at} {at - 1}\n" for at in range(1, 13)))
+    result = invoke(desk / "right.txt", "--items", desk / "item_list.txt", "--entities", desk / "entities.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "unknown: no link has evidence" in result.stdout
+    assert "0 (not: 12 without evidence)" in result.stdout
+
+
 def test_json(desk: Path) -> None:
     result = invoke(desk / "one.link", *options(desk), "--json")
     answer = json.loads(result.stdout)

@@ -167,6 +167,7 @@ def test_entities_of_another_knowledge_base_are_refused(films: Films) -> None:
     audit = films.audit([(item, f"Q{at + 1}") for at, (item, _) in enumerate(films.right)])
     assert audit.mismatch is not None
     assert "the links name Wikidata ids, the knowledge base has Freebase ids" in audit.mismatch
+    assert audit.mismatch.endswith("the catalogue's whole numbers from 1 to 418 with gaps")
     assert set(audit.rows["status"].to_pylist()) == {"unknown entity"}
 
 
