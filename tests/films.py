@@ -49,7 +49,7 @@ class World:
                 folder / "split" / f"{name}.parquet",
             )
         write_json(SplitSettings().model_dump(mode="json"), folder / "split" / "protocol.json")
-        lists = {name: [[]] * len(self.items) for name in schemas.ITEMS.names[4:]}
+        lists = {field.name: [[]] * len(self.items) for field in schemas.ITEMS if pa.types.is_list(field.type)}
         none = [None] * len(self.items)
         _write(
             folder / "items.parquet",
@@ -59,6 +59,7 @@ class World:
                 "title": list(self.items.values()),
                 "year": none,
                 "imdb_id": none,
+                "tmdb_id": none,
                 **lists,
             },
         )

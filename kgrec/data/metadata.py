@@ -1,8 +1,8 @@
-"""Item metadata that lies beside the ratings: who made a film, where and in which language, and its IMDb id.
+"""Item metadata that lies beside the ratings: who made a film, where and in which language, and its ids elsewhere.
 
 Three published files are known by name, in the ``texts`` role: ``omdb_metadata.jsonl.gz`` (one OMDb record per line,
 with ``movie_id``), ``movies_extrainfos.dat.gz`` (``::``-separated, with plots) and ``links.csv`` (MovieLens id to
-IMDb id).
+IMDb and TMDB id).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from kgrec.data.readers.base import Reading
 from kgrec.data.readers.files import SourceFile
-from kgrec.data.readers.movielens_csv import LINKS, read_imdb_links
+from kgrec.data.readers.movielens_csv import LINKS, read_cross_ids
 from kgrec.data.schemas import ITEMS
 
 OMDB, EXTRAINFOS = "omdb_metadata.jsonl", "movies_extrainfos.dat"
@@ -35,7 +35,7 @@ Known = dict[str, dict[str, Any]]
 def add_metadata(items: pa.Table, files: Mapping[str, SourceFile], reading: Reading) -> pa.Table:
     """Fill what ``items`` does not say yet from the metadata files among ``files``.
 
-    What the ratings say stays. Then ``links.csv`` is asked for the IMDb id, and OMDb before the extra infos for the
+    What the ratings say stays. Then ``links.csv`` is asked for the IMDb and TMDB ids, and OMDb before the extra infos for the
     rest.
 
     :param items: schema ``ITEMS``
@@ -43,7 +43,7 @@ def add_metadata(items: pa.Table, files: Mapping[str, SourceFile], reading: Read
     """
     sources: list[Known] = []
     if LINKS in files:
-        sources.append({item: {"imdb_id": key} for item, key in read_imdb_links(files[LINKS], reading).items()})
+        sources.append({item: dict(ids) for item, ids in read_cross_ids(files[LINKS], reading).items()})
     if OMDB in files:
         sources.append(_read_omdb(files[OMDB], reading))
     if EXTRAINFOS in files:

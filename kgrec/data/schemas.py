@@ -11,12 +11,12 @@ INTERACTIONS = pa.schema(
     [("user_id", pa.string()), ("item_id", pa.string()), ("rating", pa.float32()), ("timestamp", pa.int64())]
 )
 
-#: one row per item of the catalogue; list columns are empty, never null, where nothing is known
+#: one row per item of the catalogue; list columns are empty, never null, where nothing is known; a book's author is a writer
 ITEMS = pa.schema(
     [
         ("item_id", pa.string()), ("title", pa.string()), ("year", pa.int16()), ("imdb_id", pa.string()),
         ("genre", _strings), ("director", _strings), ("writer", _strings), ("actor", _strings),
-        ("country", _strings), ("language", _strings),
+        ("country", _strings), ("language", _strings), ("tmdb_id", pa.string()), ("isbn", _strings),
     ]
 )  # fmt: skip
 

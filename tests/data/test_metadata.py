@@ -50,7 +50,7 @@ def test_omdb_then_extrainfos(texts: Callable[..., pa.Table]) -> None:
     assert toy == {
         "item_id": "10", "title": "Toy Story", "year": 1995, "imdb_id": "tt0114709", "genre": ["Animation", "Comedy"],
         "director": ["John Lasseter"], "writer": ["Pete Docter", "Joss Whedon"], "actor": ["Tom Hanks", "Tim Allen"],
-        "country": ["USA", "UK"], "language": ["English"],
+        "country": ["USA", "UK"], "language": ["English"], "tmdb_id": None, "isbn": [],
     }  # fmt: skip
     assert (heat["genre"], heat["director"], heat["imdb_id"], heat["year"]) == (["Drama"], [], None, 1995)
 
@@ -59,6 +59,7 @@ def test_links_go_before_omdb(texts: Callable[..., pa.Table]) -> None:
     links = "movie_id,title,imdbId,tmdbId\n10,Toy Story (1995),0000007,862\n20,Heat (1995),113277,949\n"
     table = texts({"omdb_metadata.jsonl.gz": json.dumps(OMDB) + "\n", "links.csv": links})
     assert table["imdb_id"].to_pylist() == ["tt0000007", "tt0113277"]
+    assert table["tmdb_id"].to_pylist() == ["862", "949"]
 
 
 def test_nothing_there(texts: Callable[..., pa.Table]) -> None:

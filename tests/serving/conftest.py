@@ -73,7 +73,8 @@ def make_world(root: Path) -> World:
             {
                 "item_id": ids, "title": titles[:ITEMS_N], "year": [1980 + i for i in range(ITEMS_N)],
                 "imdb_id": [None] * ITEMS_N, "genre": [["Drama"]] * ITEMS_N,
-                **{name: [[]] * ITEMS_N for name in ("director", "writer", "actor", "country", "language")},
+                **{name: [[]] * ITEMS_N for name in ("director", "writer", "actor", "country", "language", "isbn")},
+                "tmdb_id": [None] * ITEMS_N,
             },
             schema=ITEMS,
         ),

@@ -42,13 +42,14 @@ def read(files: dict[str, SourceFile], reading: Reading) -> RatingsData:
 
 
 def read_items(files: dict[str, SourceFile], reading: Reading) -> pa.Table:
-    """Read ``movies.csv`` alone, with the IMDb ids of ``links.csv`` where that is there."""
+    """Read ``movies.csv`` alone, with the IMDb and TMDB ids of ``links.csv`` where that is there."""
     movies = reading.rows(need(files, "movies.csv"), ",", quoted=True)
     items = read_distinct(movies, "movieId", _items, ITEMS)
     if LINKS in files:
-        keys = read_imdb_links(files[LINKS], reading)
-        known = pa.array([keys.get(item) for item in items["item_id"].to_pylist()], pa.string())
-        items = items.set_column(items.column_names.index("imdb_id"), ITEMS.field("imdb_id"), known)
+        known = read_cross_ids(files[LINKS], reading)
+        for scheme in ("imdb_id", "tmdb_id"):
+            ids = pa.array([known.get(item, {}).get(scheme) for item in items["item_id"].to_pylist()], pa.string())
+            items = items.set_column(items.column_names.index(scheme), ITEMS.field(scheme), ids)
     return items
 
 
@@ -57,14 +58,16 @@ def _items(columns: Strings) -> pa.Table:
     return items_table({"item_id": columns["movieId"], "title": columns["title"], "genre": genres})
 
 
-def read_imdb_links(file: SourceFile, reading: Reading) -> dict[str, str]:
-    """IMDb id (``tt0114709``) by item id, from MovieLens' ``links.csv``; items without one are left out."""
-    found: dict[str, str] = {}
+def read_cross_ids(file: SourceFile, reading: Reading) -> dict[str, dict[str, str]]:
+    """``imdb_id`` (``tt0114709``) and ``tmdb_id`` by item id, from MovieLens' ``links.csv``; what it lacks is left out."""
+    found: dict[str, dict[str, str]] = {}
     for rows in reading.rows(file, ",", quoted=True):
         item = "movieId" if "movieId" in rows.columns else "movie_id"
         rows.need([item, "imdbId"])
         known = imdb_ids(rows.columns["imdbId"])
         rows.keep_good({"imdbId is not a number": pc.and_(pc.is_null(known), pc.not_equal(rows.columns["imdbId"], ""))})
-        keys = imdb_ids(rows.columns["imdbId"]).to_pylist()
-        found.update((one, key) for one, key in zip(rows.columns[item].to_pylist(), keys, strict=True) if key)
+        items = rows.columns[item].to_pylist()
+        tmdb = rows.columns["tmdbId"].to_pylist() if "tmdbId" in rows.columns else [""] * len(items)
+        for one, *ids in zip(items, imdb_ids(rows.columns["imdbId"]).to_pylist(), tmdb, strict=True):
+            found[one] = {scheme: key for scheme, key in zip(("imdb_id", "tmdb_id"), ids, strict=True) if key}
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kgrec.data.readers.base import (
     RAW_INTERACTIONS,
@@ -29,7 +30,10 @@ _FIELDS = {
     "title": ("title", "movie_title", "name"),
     "year": ("year", "release_year"),
     "genre": ("genre", "genres", "class", "categories"),
+    "writer": ("author", "authors"),
     "imdb_id": ("imdb_id",),
+    "tmdb_id": ("tmdb_id",),
+    "isbn": ("isbn",),
 }
 
 
@@ -98,4 +102,10 @@ def _items(columns: Strings) -> pa.Table:
         known["genre"] = split_list(known["genre"], " ")
     if "imdb_id" in known:
         known["imdb_id"] = imdb_ids(known["imdb_id"])
+    if "tmdb_id" in known:
+        known["tmdb_id"] = pc.if_else(pc.equal(known["tmdb_id"], ""), None, known["tmdb_id"])
+    # blanks stand between the words of a name, not only between names
+    for name, separator in (("writer", ","), ("isbn", " ")):
+        if name in known:
+            known[name] = split_list(known[name], separator)
     return items_table(known)

@@ -91,10 +91,18 @@ def _items(columns: Strings, table: TableColumns) -> pa.Table:
         known["year"] = years(columns[table.year])
     if table.imdb_id in columns:
         known["imdb_id"] = imdb_ids(columns[table.imdb_id])
-    if table.genre in columns:
-        one = pc.replace_substring(columns[table.genre], "\x1f", table.list_separator)
-        known["genre"] = split_list(one, table.list_separator)
+    if table.tmdb_id in columns:
+        known["tmdb_id"] = _or_null(columns[table.tmdb_id])
+    for ours in ("genre", "director", "writer", "actor", "isbn"):
+        theirs = getattr(table, ours)
+        if theirs in columns and theirs != table.item_id:
+            one = pc.replace_substring(columns[theirs], "\x1f", table.list_separator)
+            known[ours] = split_list(one, table.list_separator)
     return items_table(known)
+
+
+def _or_null(column: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(column, ""), None, column)
 
 
 def _users(columns: Strings, table: TableColumns) -> pa.Table:

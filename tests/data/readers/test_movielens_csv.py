@@ -32,6 +32,7 @@ def test_set(source: Callable[..., Path]) -> None:
     assert name == "movielens-csv"
     assert data.interactions["rating"].to_pylist() == [3.5, 0.5]
     assert data.interactions["line"].to_pylist() == [2, 3]
+    assert data.items["tmdb_id"].to_pylist() == ["862", None, None]
     rows = data.items.select(["item_id", "title", "year", "imdb_id", "genre"]).to_pylist()
     assert [tuple(row.values()) for row in rows] == [
         ("10", "Toy Story", 1995, "tt0114709", ["Adventure", "Animation"]),

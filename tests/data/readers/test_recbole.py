@@ -47,3 +47,17 @@ def test_header_without_types(source: Callable[..., Path]) -> None:
 def test_two_sets_in_one_folder(source: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"two \.inter files"):
         read_ratings(source({"a.inter": FILES["ml.inter"], "b.inter": FILES["ml.inter"]}), Reading(ReadSettings()))
+
+
+def test_authors_and_ids_of_books(source: Callable[..., Path]) -> None:
+    header = "item_id:token\ttitle:token_seq\tauthor:token_seq\tisbn:token_seq\ttmdb_id:token\n"
+    folder = source(
+        {
+            "b.item": header + "1\tDune\tFrank Herbert, A. Nother\t0441013597 9780441013593\t\n",
+            "b.inter": FILES["ml.inter"],
+        }
+    )
+    items = read_ratings(folder, Reading(ReadSettings()))[1].items.select(["writer", "isbn", "tmdb_id"]).to_pylist()
+    assert items == [
+        {"writer": ["Frank Herbert", "A. Nother"], "isbn": ["0441013597", "9780441013593"], "tmdb_id": None}
+    ]

@@ -41,6 +41,16 @@ def test_csv(source: Callable[..., Path]) -> None:
     assert data.users["age"].to_pylist() == ["30", None]
 
 
+def test_who_made_it_and_its_ids(source: Callable[..., Path]) -> None:
+    books = "item_id,title,author,isbn,tmdb_id\n1,Dune,Frank Herbert,0441013597|9780441013593,\n2,Omens,A|B,,17\n"
+    data = read(source({**FILES, "items.csv": books, "interactions.csv": "user_id,item_id,rating,timestamp\nu,1,5,1\n"}),
+                table={"items": "items.csv"})  # fmt: skip
+    rows = data.items.select(["writer", "isbn", "tmdb_id", "director"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        (["Frank Herbert"], ["0441013597", "9780441013593"], None, []), (["A", "B"], [], "17", []),
+    ]  # fmt: skip
+
+
 def test_csv_without_header(source: Callable[..., Path]) -> None:
     names = {"header": ["user_id", "item_id", "rating", "timestamp"]}
     data = read(source({"interactions.csv.gz": gzip.compress(b"u1,b1,5,1\n")}), table=names)
