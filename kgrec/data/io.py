@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,46 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None, columns: Seq
         return table.cast(schema) if schema is not None else table
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
         raise DataError(f"cannot be read as the Parquet table it should be ({error})", path=path) from error
+
+
+def check_parquet(path: Path | str, schema: pa.Schema) -> None:
+    """Look at the columns of a Parquet file without reading it. :raises DataError: as ``read_parquet``"""
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file; run the stage that writes it first", path=path)
+    try:
+        present = pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"cannot be read as the Parquet table it should be ({error})", path=path) from error
+    if missing := [name for name in schema.names if name not in present]:
+        raise DataError(f"lacks column(s) {', '.join(missing)}; it has {', '.join(present)}", path=path)
+
+
+def write_batches(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path | str, row_group_size: int = 131_072
+) -> int:
+    """``write_parquet`` of a table that need not fit into memory; returns its rows. How it is cut changes no byte."""
+    waiting: list[pa.Table] = []
+    rows = total = 0
+
+    def put(writer: pq.ParquetWriter, last: bool) -> None:
+        nonlocal waiting, rows
+        table = pa.concat_tables(waiting).combine_chunks() if waiting else schema.empty_table()
+        whole = rows if last else rows - rows % row_group_size
+        for start in range(0, whole or int(last and not total), row_group_size):
+            writer.write_table(table.slice(start, min(row_group_size, whole - start)).combine_chunks())
+        rows -= whole
+        waiting = [table.slice(whole)] if rows else []
+
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, **PARQUET_OPTIONS) as writer:
+        for batch in batches:
+            waiting.append(pa.Table.from_batches([batch]).cast(schema))
+            rows += batch.num_rows
+            total += batch.num_rows
+            if rows >= row_group_size:
+                put(writer, last=False)
+        put(writer, last=True)
+    return total
 
 
 def write_json(value: Any, path: Path | str) -> None:

@@ -19,10 +19,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from kgrec.config import Settings
-from kgrec.data.io import read_json, read_parquet, write_parquet
-from kgrec.data.schemas import ITEMS, LINKS, RELATIONS, TRIPLES
+from kgrec.data.io import check_parquet, read_json, read_parquet, write_batches, write_parquet
+from kgrec.data.schemas import ENTITIES, ITEMS, LINKS, RELATIONS, TRIPLES
 from kgrec.errors import ConfigError, DataError
-from kgrec.kg.entities import entity_table
+from kgrec.kg.entities import entity_batches
 from kgrec.kg.filters import drop_voted, dropped, filter_triples, note_dropped, refused
 from kgrec.kg.ids import item_node
 from kgrec.kg.literals import unescape
@@ -127,10 +127,8 @@ def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, 
     :raises ConfigError: if a language was not extracted
     """
     items, links, kg, out = Path(items), Path(links), Path(kg), Path(out)
-    catalogue = read_parquet(items, ITEMS)
-    linked = read_parquet(links, LINKS)
-    entity_of = dict(zip(linked["item_id"].to_pylist(), linked["entity_id"].to_pylist(), strict=True))
-    nodes = {item: entity_of.get(item, item_node(item)) for item in catalogue["item_id"].to_pylist()}
+    check_parquet(items, ITEMS)
+    check_parquet(links, LINKS)
     files = _sources(kg, store, settings)
     out.mkdir(parents=True, exist_ok=True)
     for leftover in out.parent.glob(f".{out.name}.work.*"):  # of a run that was killed
@@ -146,10 +144,10 @@ def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, 
             store = Path(folder) / "store"
             build_store([], store, ExtractSettings())
         open_store(connection, store)
-        _register_items(connection, catalogue, nodes)
+        _register_items(connection, items, links)
         counts: dict[str, Any] = {"sources": {}, "files_ignored": _ignored(kg, files)}
         near = _gather(connection, store, settings)
-        _read_graphs(connection, files, nodes, counts)
+        _read_graphs(connection, files, counts)
         _name_nodes(connection)
         if "rdf" in files:
             _check_found(connection, store, near)
@@ -157,7 +155,7 @@ def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, 
         counts["voted"] = drop_voted(connection, VOTED_AWARDS if settings.drop_voted_awards else {})
         pairs = _merge_directions(connection, settings)
         if "metadata" in files:
-            _read_metadata(connection, catalogue, nodes, settings, counts)
+            _read_metadata(connection, read_parquet(items, ITEMS), settings, counts)
         counts["funnel"] = filter_triples(
             connection, settings.relations_allow, settings.denied, settings.min_entity, settings.min_relation
         )
@@ -220,16 +218,20 @@ def _ignored(kg: Path, files: Mapping[Source, list[Path]]) -> list[str]:
     ]
 
 
-def _register_items(connection: duckdb.DuckDBPyConnection, catalogue: pa.Table, nodes: Mapping[str, str]) -> None:
+def _register_items(connection: duckdb.DuckDBPyConnection, items: Path, links: Path) -> None:
     """Tables every source works on: ``items(node, item_id, title)``, and empty ``raw`` and ``given``."""
-    text = pa.string()
-    identifiers, titles = catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist()
-    columns = {"node": [nodes[item] for item in identifiers], "item_id": identifiers, "title": titles}
-    connection.register("batch", pa.table({name: pa.array(column, text) for name, column in columns.items()}))
-    connection.execute("CREATE TABLE items AS SELECT * FROM batch ORDER BY node")
-    connection.unregister("batch")
+    connection.execute(
+        f"CREATE TABLE items AS SELECT coalesce(entity_id, ? || item_id) AS node, item_id, title FROM read_parquet('{items}') "
+        f"LEFT JOIN (SELECT item_id, entity_id FROM read_parquet('{links}')) USING (item_id) ORDER BY node",
+        [item_node("")],
+    )
     connection.execute("CREATE TABLE raw(h VARCHAR, r VARCHAR, t VARCHAR, source VARCHAR)")
     connection.execute("CREATE TABLE given(node VARCHAR, name VARCHAR, type VARCHAR)")
+
+
+def _nodes(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Node of each item."""
+    return dict(connection.execute("SELECT item_id, node FROM items ORDER BY item_id").fetchall())
 
 
 def _gather(connection: duckdb.DuckDBPyConnection, store: Path, settings: KGSettings) -> dict[str, Any]:
@@ -303,10 +305,7 @@ def _title_agreement(connection: duckdb.DuckDBPyConnection, path: Path, least: f
 
 
 def _read_graphs(
-    connection: duckdb.DuckDBPyConnection,
-    files: Mapping[Source, list[Path]],
-    nodes: Mapping[str, str],
-    counts: dict[str, Any],
+    connection: duckdb.DuckDBPyConnection, files: Mapping[Source, list[Path]], counts: dict[str, Any]
 ) -> None:
     """Append ready-made graphs to ``raw``, and the names KGAT's maps give to ``given``."""
     for path in files.get("recbole", []):
@@ -318,7 +317,7 @@ def _read_graphs(
             )
         counts["sources"].setdefault("recbole", {})[path.name] = {"triples": rows, "items": found}
     for path in files.get("kgat", []):
-        graph = KgatFolder(path, nodes)
+        graph = KgatFolder(path, _nodes(connection))
         if not graph.items:
             raise DataError("has no item of the catalogue in the item map beside it", path=path)
         rows = _insert(connection, graph.triples(), "kgat")
@@ -343,14 +342,10 @@ def _merge_directions(connection: duckdb.DuckDBPyConnection, settings: KGSetting
 
 
 def _read_metadata(
-    connection: duckdb.DuckDBPyConnection,
-    catalogue: pa.Table,
-    nodes: Mapping[str, str],
-    settings: KGSettings,
-    counts: dict[str, Any],
+    connection: duckdb.DuckDBPyConnection, catalogue: pa.Table, settings: KGSettings, counts: dict[str, Any]
 ) -> None:
     """Append the items' metadata to ``raw``; its entities become those of the other sources where they are the same."""
-    triples = list(metadata_triples(catalogue, settings.metadata, nodes))
+    triples = list(metadata_triples(catalogue, settings.metadata, _nodes(connection)))
     _insert(connection, triples, "metadata")
     made = {tail: tail.split(":", 1) for _, _, tail in triples}
     _give(connection, [(node, name, kind) for node, (kind, name) in made.items()])
@@ -385,20 +380,20 @@ def _give(connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, str, 
 
 def _write(connection: duckdb.DuckDBPyConnection, out: Path, settings: KGSettings) -> dict[str, Any]:
     """Write the three tables; returns their sizes and the coverage of the items."""
-    triples = connection.sql("SELECT h AS head, r AS relation, t AS tail FROM triples ORDER BY ALL").to_arrow_table()
     relations = query_sql(connection, "relations")
-    entities = entity_table(connection, settings.languages)
-    write_parquet(triples.cast(TRIPLES), out / "triples.parquet")
-    write_parquet(entities, out / "entities.parquet")
     write_parquet(relations.cast(RELATIONS), out / "relations.parquet")
+    triples = connection.sql("SELECT h AS head, r AS relation, t AS tail FROM triples ORDER BY ALL")
+    rows = write_batches(triples.to_arrow_reader(1 << 17), TRIPLES, out / "triples.parquet")
+    entities = write_batches(entity_batches(connection, settings.languages), ENTITIES, out / "entities.parquet")
+    described = f"read_parquet('{out / 'entities.parquet'}')"
     linked = "NOT starts_with(node, 'item:')"
     inside = "node IN (SELECT h FROM triples UNION SELECT t FROM triples)"
     return {
-        "triples": triples.num_rows,
+        "triples": rows,
         "relations": relations.num_rows,
-        "entities": entities.num_rows,
-        "entities_named": entities.num_rows - entities["name"].null_count,
-        "entities_described": entities.num_rows - entities["description"].null_count,
+        "entities": entities,
+        "entities_named": count(connection, f"{described} WHERE name IS NOT NULL"),
+        "entities_described": count(connection, f"{described} WHERE description IS NOT NULL"),
         "items": count(connection, "items"),
         "items_linked": count(connection, f"items WHERE {linked}"),
         "items_with_triples": count(connection, f"items WHERE {inside}"),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
 
 from kgrec.data.schemas import ENTITIES
 from kgrec.kg.literals import unescape
-from kgrec.kg.sql import query_sql, run_sql
+from kgrec.kg.sql import run_sql
+
+_BATCH = 1 << 16
 
 
-def entity_table(connection: duckdb.DuckDBPyConnection, languages: Sequence[str]) -> pa.Table:
-    """Entities of ``triples`` and all linked entities, sorted by id.
+def entity_batches(connection: duckdb.DuckDBPyConnection, languages: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Entities of ``triples`` and all linked entities, sorted by id; schema ``ENTITIES``.
 
     A name comes from the dump, in the first of ``languages`` it has (a name without a language comes last); else from
     the source that named the entity (KGAT's maps, metadata), else, for an item, from its title; else it is null. The
@@ -21,19 +23,15 @@ def entity_table(connection: duckdb.DuckDBPyConnection, languages: Sequence[str]
     """
     run_sql(connection, "wanted")
     spoken = [lang.lower() for lang in languages] + [""]
-    places = pa.table({"lang": spoken, "place": list(range(len(spoken)))})
-    connection.register("languages", places)
-    text: dict[str, dict[str, str]] = {"name": {}, "description": {}}
-    for row in query_sql(connection, "names").to_pylist():
-        value = unescape(row["literal"]).strip()
-        if value:
-            text[row["kind"]][row["node"]] = value
-    types = {row["node"]: row["type"] for row in query_sql(connection, "kinds").to_pylist()}
-    rows = connection.execute("SELECT node, name, type, item FROM wanted ORDER BY node").fetchall()
-    columns = [
-        [node for node, *_ in rows],
-        [text["name"].get(node, name) for node, name, *_ in rows],
-        [text["description"].get(node) for node, *_ in rows],
-        [kind or types.get(node) or ("item" if item else None) for node, _, kind, item in rows],
-    ]
-    return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=ENTITIES)
+    connection.register("languages", pa.table({"lang": spoken, "place": list(range(len(spoken)))}))
+    for table in ("names", "kinds", "described"):
+        run_sql(connection, table)
+    for batch in connection.table("described").order("entity_id").to_arrow_reader(_BATCH):
+        rows = batch.to_pydict()
+        names = [_text(one) or other for one, other in zip(rows["literal"], rows["name"], strict=True)]
+        columns = [rows["entity_id"], names, [_text(one) for one in rows["description"]], rows["type"]]
+        yield pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=ENTITIES)
+
+
+def _text(literal: str | None) -> str | None:
+    return (unescape(literal).strip() or None) if literal else None

@@ -8,7 +8,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from kgrec.data.io import atomic_file, atomic_folder, read_json, read_parquet, sha256_file, write_json, write_parquet
+from kgrec.data.io import (
+    atomic_file,
+    atomic_folder,
+    read_json,
+    read_parquet,
+    sha256_file,
+    write_batches,
+    write_json,
+    write_parquet,
+)
 from kgrec.errors import DataError
 
 SCHEMA = pa.schema([("key", pa.string()), ("n", pa.int32())])
@@ -70,6 +79,18 @@ def test_read_parquet_checks(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(DataError, match="cannot be read as the Parquet table"):
         read_parquet(path)
+
+
+@pytest.mark.parametrize("sizes", [[10], [3, 3, 4], [1] * 10, [0, 7, 0, 3], []])
+def test_batches_give_the_bytes_of_the_whole_table(tmp_path: Path, sizes: list[int]) -> None:
+    table = pa.table({"key": [f"k{i}" for i in range(sum(sizes))], "n": list(range(sum(sizes)))}, schema=SCHEMA)
+    batches, start = [], 0
+    for size in sizes:
+        batches += table.slice(start, size).to_batches() or [pa.RecordBatch.from_pylist([], schema=SCHEMA)]
+        start += size
+    assert write_batches(batches, SCHEMA, tmp_path / "batches", row_group_size=4) == sum(sizes)
+    write_parquet(table, tmp_path / "table", row_group_size=4)
+    assert (tmp_path / "batches").read_bytes() == (tmp_path / "table").read_bytes()
 
 
 def test_json(tmp_path: Path) -> None:

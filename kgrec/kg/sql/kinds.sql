@@ -1,7 +1,8 @@
 -- The type of each entity, by the first of these that says something; among several types, the one most entities here have:
 -- 0 the types stated for it; 1 the Freebase types its relations belong to (the subject of film.director.film is a
 -- film.director); 2 the same for being nominated or awarded; 3 the types of the others on its side of its relations.
--- in: types(s, o), wanted(node), stated(s, p, o), mirrors(r1, r2), triples(h, r, t, source)    out: rows (node, type)
+-- in: types(s, o), wanted(node), stated(s, p, o), mirrors(r1, r2), triples(h, r, t, source)    out: kinds(node, type)
+CREATE OR REPLACE TABLE kinds AS
 WITH direct AS (
     SELECT DISTINCT s AS node, o AS type, 0 AS place FROM types
     WHERE s IN (SELECT node FROM wanted) AND o <> 'common.topic' AND NOT regexp_matches(o, '^(base|user|freebase)\.')

@@ -1,5 +1,6 @@
 -- One name and one description per entity, as RDF literals: the language listed first wins, then the smallest text.
--- in: labels(s, kind, o), wanted(node), languages(lang, place)    out: rows (node, kind, literal)
+-- in: labels(s, kind, o), wanted(node), languages(lang, place)    out: names(node, kind, literal)
+CREATE OR REPLACE TABLE names AS
 WITH spoken AS (
     SELECT DISTINCT s AS node, kind, o AS literal, lower(regexp_extract(o, '"@([A-Za-z]+)(-[A-Za-z0-9]+)*$', 1)) AS lang
     FROM labels
