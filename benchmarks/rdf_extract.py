@@ -7,7 +7,7 @@ line, ``ratio <our rate over igzip's>``; ``--times 1`` takes the dump as it is.
 
     python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 21 --seeds 5000000
 
-builds the knowledge graph around that many entities of the dump, one hop and two, and prints time and peak memory.
+gathers the facts around that many entities of the dump, one hop and two, and prints time and peak memory.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from statistics import median
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from kgrec.data.io import write_parquet
-from kgrec.data.schemas import ITEMS, LINKS
-from kgrec.kg.build import KGSettings, build_kg
+from kgrec.data.io import read_json
+from kgrec.kg.build import KGSettings
 from kgrec.kg.dumps.blocks import count_lines, open_blocks
+from kgrec.kg.filters import refused
+from kgrec.kg.neighbourhood import gather_neighbourhood
+from kgrec.kg.sql import count
 from kgrec.kg.store import ExtractSettings, build_store, open_store
 
 _URI = rb"<http://rdf\.freebase\.com/ns/[mg]\."
@@ -112,6 +113,7 @@ class Run:
     #: largest resident set of the process so far, bytes
     peak: int
     rows: int = 0
+    seeds: int = 0
 
 
 def decompress(program: Sequence[str], dump: Path) -> Run:
@@ -195,18 +197,14 @@ def _warm_up(folder: Path) -> None:
 
 
 def grow(dump: Path, seeds: int, folder: Path, console: Console) -> None:
-    """Build the knowledge graph around ``seeds`` entities of ``dump``, each step in a process of its own; print what they cost."""
-    table = Table("", "seconds", "peak MB", "facts", title=f"{seeds:,} seeds")
-    for name, work in (
-        ("store", (extract, dump, folder / "store")),
-        ("one hop", (build_around, folder, seeds, 1)),
-        ("two hops", (build_around, folder, seeds, 2)),
-    ):
-        if name == "one hop":
-            console.print(f"{_fresh(choose_seeds, folder, seeds):,} seeds")
-        run = _fresh(*work)
-        table.add_row(name, f"{run.seconds:.1f}", f"{run.peak / 1e6:,.0f}", f"{run.rows:,}")
-    console.print(table)
+    """Extract ``dump``, then the neighbourhood of ``seeds`` entities, each in a process of its own; print what they cost."""
+    run = _fresh(extract, dump, folder / "store")
+    console.print(f"store: {run.rows:,} facts, {run.seconds:.1f} s, peak {run.peak / 1e6:,.0f} MB")
+    for hops in (1, 2):
+        run = _fresh(gather, folder / "store", seeds, hops)
+        console.print(
+            f"{run.seeds:,} seeds, hops {hops}: {run.rows:,} facts, {run.seconds:.1f} s, peak {run.peak / 1e6:,.0f} MB"
+        )
 
 
 def _fresh(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -214,37 +212,28 @@ def _fresh(work: Callable[..., Any], *arguments: Any) -> Any:
         return process.submit(work, *arguments).result()
 
 
-def choose_seeds(folder: Path, seeds: int) -> int:
-    """Write items and links of ``seeds`` subjects of the store, spread over all of them; returns how many there are."""
-    with duckdb.connect() as connection:
-        open_store(connection, folder / "store")
-        connection.execute("SET memory_limit = '1GB'")
-        connection.execute("SET temp_directory = ?", [str(folder / "spill")])
+def gather(store: Path, seeds: int, hops: int, memory_gb: float = 1.0) -> Run:
+    """Facts around ``seeds`` subjects, spread over all of the store: what the kg stage begins with."""
+    with tempfile.TemporaryDirectory(dir=store.parent) as folder, duckdb.connect(f"{folder}/near.duckdb") as connection:
+        connection.execute("SET memory_limit = ?", [f"{memory_gb}GB"])
+        connection.execute("SET temp_directory = ?", [f"{folder}/spill"])
+        open_store(connection, store)
+        settings = KGSettings(hops=hops)
+        refused_predicates = refused(read_json(store / "manifest.json")["facts_by_predicate"], ("*",), settings.denied)
+        connection.register("refused", refused_predicates)
+        connection.execute("CREATE TABLE refused_predicates AS SELECT relation AS p FROM refused ORDER BY p")
         connection.execute(
-            "CREATE TABLE chosen AS SELECT CAST(row_number() OVER (ORDER BY s) AS VARCHAR) AS item_id, node(s) AS entity_id "
-            f"FROM (SELECT DISTINCT s FROM facts WHERE s >= 0 ORDER BY hash(s), s LIMIT {seeds}) ORDER BY s"
+            "CREATE TABLE seeds AS SELECT s AS node FROM (SELECT DISTINCT s FROM facts) ORDER BY hash(s), s LIMIT ?",
+            [seeds],
         )
-        for schema, name in ((ITEMS, "items"), (LINKS, "links")):
-            known = {"item_id": "item_id", "entity_id": "entity_id", "title": "''", "method": "'none'", "score": "1"}
-            empty = {field.name: "[]" if pa.types.is_list(field.type) else "NULL" for field in schema}
-            columns = ", ".join(f"{known.get(column, empty[column])} AS {column}" for column in schema.names)
-            table = connection.execute(f"SELECT {columns} FROM chosen ORDER BY chosen.item_id").to_arrow_table()
-            write_parquet(table.cast(schema), folder / f"{name}.parquet")
-        return table.num_rows
-
-
-def build_around(folder: Path, seeds: int, hops: int) -> Run:
-    """Build the knowledge graph around the chosen seeds."""
-    (folder / "kg").mkdir(exist_ok=True)
-    counts: dict[str, Any] = {}
-
-    def build() -> None:
-        settings = KGSettings(sources=["rdf"], hops=hops)
-        paths = (folder / name for name in ("items.parquet", "links.parquet", "store", "kg", "graph"))
-        counts.update(build_kg(*paths, settings))
-
-    run = _measure(build)
-    run.rows = counts["triples"]
+        counts: dict[str, Any] = {}
+        run = _measure(
+            lambda: counts.update(
+                gather_neighbourhood(connection, hops, settings.hub_degree, settings.mediator_named_share)
+            )
+        )
+        run.seeds = count(connection, "seeds")
+    run.rows = counts["facts_near"] + counts["mediator_facts"]
     return run
 
 
@@ -254,7 +243,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="how many times as large to make it (1: take it as it is)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--seeds", type=int, help="build the graph around this many entities instead of comparing rates"
+        "--seeds", type=int, help="gather the facts around this many entities instead of comparing rates"
     )
     parser.add_argument("--keep", type=Path, help="where to leave the dump that was made")
     arguments = parser.parse_args()
