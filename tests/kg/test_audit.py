@@ -457,3 +457,19 @@ def test_the_estimate_meets_the_truth(real: Real, share: float) -> None:
     assert audit.metrics["estimated_precision"] == pytest.approx(truth, abs=0.01)
     assert sum(row["flag"] for row in wrong) >= 0.9 * len(wrong)
     assert audit.metrics["suspicious"] - sum(row["flag"] for row in wrong) < 0.01 * len(real.right)
+
+
+def test_errors_in_published_links_to_dbpedia_are_found(real: Real) -> None:
+    """Names alone, no years: the map links Clerks to Clerks II, and seven more first films to a sequel."""
+    folder = real.data / "dbpedia-ml-1m"
+    lines = (folder / "e_map.txt").read_text(encoding="utf-8").splitlines()[1:]
+    entities = [line.split("\t") for line in lines]
+    profiles = table(
+        PROFILES, [{"entity_id": uri, "names": [name.replace("_", " ")]} for _, name, uri in entities if name]
+    )
+    audit = audit_links(read_link_table(folder / "i2kg_map.txt"), real.items, profiles)
+    assert audit.mismatch is None
+    assert audit.metrics["suspicious_share"] < 0.01
+    assert 0.985 < audit.metrics["estimated_precision"] < 0.995
+    sequels = {"223", "1092", "1130", "1240", "2139", "3409", "3785", "3826"}
+    assert sequels <= flagged(audit).keys()
