@@ -44,7 +44,7 @@ class LinkSettings(AssignmentSettings):
     whatever there is: link files, a store, or both."""
 
     kind: Literal["film", "book"] = "film"
-    """What the items are; decides the types of their entities, unless ``evidence.types`` names them."""
+    """What the items are; decides the types of their entities, unless ``evidence.types`` names them. Books are ``editions``."""
 
     claim: float = 5.0
     """Evidence (logarithm of the odds) that a link file's row adds to a pair, times the row's score."""
@@ -80,8 +80,11 @@ class LinkSettings(AssignmentSettings):
     """Memory DuckDB may use before it works on disk; changes no output."""
 
     def compare(self) -> EvidenceSettings:
-        """``evidence`` with the types of ``kind`` where it names none."""
-        return self.evidence.model_copy(update={"types": self.evidence.types or TYPES_OF[self.kind]})
+        """``evidence`` with the types of ``kind`` where it names none; books come in editions."""
+        types = self.evidence.types or TYPES_OF[self.kind]
+        return self.evidence.model_copy(
+            update={"types": types, "editions": self.evidence.editions or self.kind == "book"}
+        )
 
 
 def link_items(

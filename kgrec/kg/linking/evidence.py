@@ -84,6 +84,9 @@ class EvidenceSettings(Settings):
     year_tolerance: int = Field(3, ge=0)
     """Most years apart that a pair's years may be without counting fully against it; a festival and a cinema are often one
     apart."""
+    editions: bool = False
+    """Whether items are editions, which come out any time after the work: that an item is later than the entity by more than
+    the tolerance is then no evidence."""
     types: tuple[str, ...] = ()
     """Wanted entity types, spelt as in the store; none leaves the part out."""
     item_ids: str | None = Field(None, pattern="^(none|isbn|asin|imdb_id|tmdb_id)$")
@@ -134,7 +137,7 @@ def _score_batch(items: pa.Table, profiles: pa.Table, pairs: pa.Table, settings:
     types = frozenset(settings.types)
     columns: dict[str, list[Any]] = {name: [] for name in SCORED.names}
     for item_id, entity_id in zip(pairs["item_id"].to_pylist(), pairs["entity_id"].to_pylist(), strict=True):
-        parts = _compare(left[item_id], right[entity_id], types, settings.year_tolerance)
+        parts = _compare(left[item_id], right[entity_id], types, settings)
         evidence = settings.prior + sum(weighed(settings, parts).values())
         row = {"item_id": item_id, "entity_id": entity_id, "evidence": evidence, "score": as_score(evidence), **parts}
         for name, values in columns.items():
@@ -163,8 +166,11 @@ def item_identifiers(row: dict[str, Any], item_ids: str = "none") -> dict[str, f
     return identifiers([*values, *([] if item_ids == "none" else [(item_ids, row["item_id"])])])
 
 
-def _compare(item: _Side, entity: _Side, types: frozenset[str], tolerance: int) -> dict[str, float | None]:
+def _compare(item: _Side, entity: _Side, types: frozenset[str], settings: EvidenceSettings) -> dict[str, float | None]:
+    tolerance = settings.year_tolerance
     apart = min((abs(one - other) for one in item.years for other in entity.years), default=None)
+    if settings.editions and apart is not None and apart > tolerance and min(item.years) > min(entity.years):
+        apart = None
     director, writer, actor = (people_agreement(*both) for both in zip(item.people, entity.people, strict=True))
     return {
         "title": title_agreement(item.titles, entity.titles),

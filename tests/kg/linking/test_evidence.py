@@ -55,6 +55,12 @@ def test_years(years: list[int], agreement: float) -> None:
     assert scored({"year": 1995}, {"years": years})["year"] == pytest.approx(agreement)
 
 
+def test_an_edition_may_be_later_than_the_work() -> None:
+    assert scored({"year": 2005}, {"years": [1965]}, editions=True)["year"] is None
+    assert scored({"year": 1966}, {"years": [1965]}, editions=True)["year"] == 0.75
+    assert scored({"year": 1925}, {"years": [1965]}, editions=True)["year"] == 0
+
+
 def test_ids() -> None:
     film = {"imdb_id": "tt0114709"}
     assert scored(film, {"imdb_id": ["114709"]})["ids"] == 1
