@@ -37,7 +37,9 @@ _MOVED = re.compile(r"^(.*?),\s*(?:([A-Za-zÀ-ÿ]{1,4})|([Ll]['’`]))(\s*(?::|\
 _INITIALS = re.compile(r"(?<=\b\w)\.\s*(?=\w\b\.?)|(?<=\b\w)\.(?=\W|$)")
 _DIGIT_COMMA = re.compile(r"(?<=\d)[,.](?=\d{3}\b)")
 _WORD = re.compile(r"[a-z0-9]+")
-_APOSTROPHE = re.compile(r"['`]")
+#: a title without any of these has one form and no parts
+_FANCY = re.compile(r"[()\[\]/:;–—]| -|\b[Oo][Rr]\b|[Aa]\.?[Kk]")
+_MARKS = {ord("'"): None, ord("`"): None, ord("_"): " "}
 
 _ONES = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -46,8 +48,15 @@ _ONES = (
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _NUMBERS = {word: n for n, word in enumerate(_ONES)} | {word: 10 * n for n, word in enumerate(_TENS, start=2)}
 _SCALES = {"hundred": 100, "thousand": 1000}
-_ROMAN = re.compile(r"(x{0,3})(ix|iv|v?i{0,3})")
 _NUMBERED = {"part", "pt", "vol", "volume", "chapter", "episode", "no", "number"}
+_ROMANS = {
+    roman + unit: 10 * tens + at
+    for tens, roman in enumerate(("", "x", "xx", "xxx"))
+    for at, unit in enumerate(("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix"))
+    if roman + unit
+}
+#: a title without these words has its numbers as digits already
+_SPELLED = {*_NUMBERS, *_SCALES, *_NUMBERED, *_ROMANS}
 
 
 class Title(NamedTuple):
@@ -66,17 +75,22 @@ def plain(text: str) -> str:
     ('godfather 2', '12 monkeys', 'solyaris')
     """
     text = _article_first(text.strip())
-    text = (text if text.isascii() else anyascii(text)).lower().replace("&", " and ").replace("_", " ")
-    text = _DIGIT_COMMA.sub("", _INITIALS.sub("", _APOSTROPHE.sub("", text)))
+    text = (text if text.isascii() else anyascii(text)).lower().replace("&", " and ").translate(_MARKS)
+    if "." in text:
+        text = _INITIALS.sub("", text)
+    if "." in text or "," in text:
+        text = _DIGIT_COMMA.sub("", text)
     words = _WORD.findall(text)
     while len(words) > 1 and words[0] in _DROPPED:
         words = words[1:]
-    return " ".join(_numbers(words))
+    return " ".join(words if _SPELLED.isdisjoint(words) else _numbers(words))
 
 
 @lru_cache(maxsize=1 << 18)
 def title_forms(title: str) -> Title:
     """The forms and parts of a title; both are empty where the title has no letter or digit."""
+    if not _FANCY.search(title):
+        return Title(_distinct([plain(title)]), ())
     inside = [a or b for a, b in _BRACKETS.findall(title)]
     outside = _BRACKETS.sub(" ", title).strip()
     texts = _SEVERAL.split(outside) if outside else []
@@ -115,7 +129,7 @@ def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _article_first(text: str) -> str:
     """``Phantom, The`` as ``The Phantom``."""
-    moved = _MOVED.match(text)
+    moved = _MOVED.match(text) if "," in text else None
     if not moved or (moved[2] and moved[2].lower() not in _ARTICLES):
         return text
     return f"{moved[3] or moved[2] + ' '}{moved[1]}{moved[4] or ''}"
@@ -139,10 +153,8 @@ def _numbers(words: list[str]) -> list[str]:
         else:
             at += 1
             # a first word such as I is a word; a later one may be too ("The King and I"), but then it is one on both sides
-            roman = _ROMAN.fullmatch(word) if out else None
-            if roman:
-                small = {"": 0, "i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
-                word = str(10 * len(roman[1]) + small[roman[2]])
+            if out:
+                word = str(_ROMANS.get(word, word))
         if word.isdigit() and len(out) > 1 and out[-1] in _NUMBERED:
             out.pop()
         out.append(word)
