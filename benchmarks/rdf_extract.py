@@ -5,7 +5,7 @@
 makes a dump 16 times as large by repetition with renamed subjects, runs both in turn, prints a table and, as its last
 line, ``ratio <our rate over igzip's>``; ``--times 1`` takes the dump as it is.
 
-    python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 21 --seeds 5000000
+    python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 23 --seeds 5000000
 
 gathers the facts around that many entities of the dump, one hop and two, and prints time and peak memory.
 """
@@ -217,6 +217,7 @@ def gather(store: Path, seeds: int, hops: int, memory_gb: float = 1.0) -> Run:
     with tempfile.TemporaryDirectory(dir=store.parent) as folder, duckdb.connect(f"{folder}/near.duckdb") as connection:
         connection.execute("SET memory_limit = ?", [f"{memory_gb}GB"])
         connection.execute("SET temp_directory = ?", [f"{folder}/spill"])
+        connection.execute("SET enable_progress_bar = false")
         open_store(connection, store)
         settings = KGSettings(hops=hops)
         refused_predicates = refused(read_json(store / "manifest.json")["facts_by_predicate"], ("*",), settings.denied)
