@@ -104,7 +104,7 @@ def _literal_titles(literals: pa.ChunkedArray) -> pa.Array:
     """Forms of a name, and its parts with ``:`` before them."""
     rows: list[Any] = []
     for one in literals.to_pylist():
-        title = title_forms(unescape(one))
+        title = title_forms.__wrapped__(unescape(one))  # each is asked for once: no cache
         rows.append([*title.forms, *(f":{part}" for part in title.parts)])
     return pa.array(rows, _strings)
 
