@@ -46,13 +46,21 @@ class Link(NamedTuple):
 
 def link_files(folder: Path) -> list[Path]:
     """The files of ``folder`` that may hold links, sorted by path. :raises DataError: if there is none"""
-    hidden = (".md",)
-    files = sorted(
-        p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix not in hidden
-    )
-    if not files:
-        raise DataError(f"holds no link file; put one there, in one of these layouts: {FORMATS}", path=folder)
-    return files
+    if files := _candidates(folder):
+        return files
+    raise DataError(f"holds no link file; put one there, in one of these layouts: {FORMATS}", path=folder)
+
+
+def has_files(folder: Path) -> bool:
+    """Whether ``folder`` has a file that may hold links. :raises DataError: if there is no such folder"""
+    if not folder.is_dir():
+        raise DataError("no such folder; give one with link files, or none", path=folder)
+    return bool(_candidates(folder))
+
+
+def _candidates(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in found if path.suffix != ".md")
 
 
 def read_links(path: Path, method: str = "auto") -> Iterator[Link]:

@@ -21,13 +21,14 @@ from kgrec.data.io import read_parquet, write_json, write_parquet
 from kgrec.data.schemas import ITEMS, LINKS
 from kgrec.errors import ConfigError, DataError
 from kgrec.kg.audit import AuditSettings, audit_links, write_audit
+from kgrec.kg.link_files import has_files
 from kgrec.kg.linking.assignment import REASONS, UNLINKED, AssignmentSettings, assign
 from kgrec.kg.linking.blocking import BlockingSettings
 from kgrec.kg.linking.candidates import CANDIDATES, complete, empty_profiles, find_candidates, ordered, unscored
 from kgrec.kg.linking.claims import Claims, check_claims, read_claims
 from kgrec.kg.linking.evidence import EvidenceSettings
 from kgrec.kg.linking.identifiers import SCHEMES
-from kgrec.kg.linking.works import TYPES_OF
+from kgrec.kg.linking.works import TYPES_OF, has_names
 from kgrec.progress import get_logger
 
 log = get_logger(__name__)
@@ -41,7 +42,7 @@ class LinkSettings(AssignmentSettings):
 
     methods: tuple[Method, ...] | None = None
     """``file`` takes what link files claim, ``evidence`` what comparing finds, both weigh claims among the evidence; null uses
-    whatever there is: link files, a store, or both."""
+    whatever there is: link files, a store with names in it, or both."""
 
     kind: Literal["film", "book"] = "film"
     """What the items are; decides the types of their entities, unless ``evidence.types`` names them. Books are ``editions``."""
@@ -97,14 +98,16 @@ def link_items(
     ``write_audit`` writes.
 
     :param items: items.parquet of the interactions stage; columns ``tmdb_id``, ``isbn``, ``asin`` are used if there
-    :param links: folder of link files, see ``link_files``; None without
-    :param store: folder of the extract stage; None without
+    :param links: folder of link files, see ``link_files``; None, or an empty folder, without
+    :param store: folder of the extract stage; None, or a store in which nothing has a name, without
     :return: counts and coverage, as in audit.json
     :raises DataError: if a line is malformed, an item is unknown or in conflict and the settings forbid it, so few items
         get a link that link file or store must be about another catalogue, or the audit finds another id space
     :raises ConfigError: if ``methods`` asks for what is not given
     """
     items, out = Path(items), Path(out)
+    links = links if links is not None and has_files(links) else None
+    store = store if store is not None and has_names(store) else None
     methods = _methods(settings, links, store)
     catalogue = _read_items(items)
     titles = dict(zip(catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist(), strict=True))
@@ -183,10 +186,10 @@ def _methods(settings: LinkSettings, links: Path | None, store: Path | None) -> 
     asked = settings.methods if settings.methods is not None else tuple(one for one, place in given.items() if place)
     for one in asked:
         if given[one] is None:
-            what = "a folder of link files" if one == "file" else "a store of the knowledge base"
+            what = "a folder with link files" if one == "file" else "a store in which entities have names"
             raise ConfigError(f"link.methods: {one} needs {what}; give one, or leave {one} out")
     if not asked:
-        raise ConfigError("link.methods: nothing to link by; give a folder of link files, a store, or both")
+        raise ConfigError("link.methods: nothing to link by; give a folder with link files, a store, or both")
     return asked
 
 

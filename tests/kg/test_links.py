@@ -226,14 +226,36 @@ def test_a_store_about_other_things_is_refused(based: Base) -> None:
     ("links", "store", "methods", "message"),
     [
         (False, False, None, "nothing to link by"),
-        (False, True, ("file", "evidence"), "file needs a folder of link files"),
+        (False, True, ("file", "evidence"), "file needs a folder with link files"),
+        (True, True, ("file", "evidence"), "file needs a folder with link files"),
         (True, False, ("evidence",), "evidence needs a store"),
+        (True, False, None, "nothing to link by"),
     ],
 )
 def test_a_method_without_its_input(based: Base, links: bool, store: bool, methods: Any, message: str) -> None:
     given = (based.links if links else None, based.store if store else None)
     with pytest.raises(ConfigError, match=message):
         link_items(based.items, *given, based.out, LinkSettings(methods=methods))
+
+
+def test_a_store_without_names_is_as_good_as_none(desk: Desk, tmp_path: Path) -> None:
+    build_store([], tmp_path / "empty", ExtractSettings())
+    (desk.links / "a.txt").write_text("1\tm.a\n2\tm.b\n")
+    counts = link_items(desk.items, desk.links, tmp_path / "empty", desk.out, LinkSettings())
+    assert (counts["methods"], desk.audit()["methods"]) == ({"kb4rec": 2}, ["file"])
+    with pytest.raises(ConfigError, match="a store in which entities have names"):
+        link_items(desk.items, desk.links, tmp_path / "empty", desk.out, LinkSettings(methods=("evidence",)))
+
+
+def test_an_empty_links_folder_is_as_good_as_none(based: Base) -> None:
+    assert link_items(based.items, based.links, based.store, based.out, LinkSettings())["methods"] == {"evidence": 3}
+
+
+def test_a_folder_that_is_not_there_is_an_error(based: Base, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        link_items(based.items, tmp_path / "nowhere", based.store, based.out, LinkSettings())
+    with pytest.raises(DataError, match="is no store"):
+        link_items(based.items, based.links, tmp_path / "nowhere", based.out, LinkSettings())
 
 
 def test_a_store_is_linked_to_equal_bytes(based: Base) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from kgrec.data.io import read_json
 from kgrec.kg.linking.identifiers import SCHEMES
 from kgrec.kg.literals import unescape
 from kgrec.kg.store import open_store
@@ -78,6 +79,12 @@ def opened(store: Path, memory_gb: float = 1.0) -> Iterator[duckdb.DuckDBPyConne
         connection.execute("SET preserve_insertion_order = false")
         open_store(connection, store)
         yield connection
+
+
+def has_names(store: Path) -> bool:
+    """Whether a store says anything an item could be compared with; a folder that is no store is left to ``opened``."""
+    manifest = store / "manifest.json"
+    return not manifest.exists() or read_json(manifest)["counts"]["literals"] > 0
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, languages: Sequence[str]) -> None:
