@@ -6,7 +6,7 @@ so a change in one of them is a change in the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def table_report(files: Iterable[Path]) -> dict[str, Any]:
         rows += table.metadata.num_rows
         for field in table.schema_arrow:
             column = columns.setdefault(field.name, {"type": str(field.type), "nulls": 0})
-            column["nulls"] += _nulls(table, field.name)
+            column["nulls"] += _nulls(table, field.name) if field.nullable else 0
     return {"rows": rows, "columns": columns}
 
 
@@ -45,17 +45,25 @@ def _nulls(table: pq.ParquetFile, column: str) -> int:
     return sum(batch.column(0).null_count for batch in table.iter_batches(columns=[column]))
 
 
+def _tables(folder: Path, output: str) -> Iterator[tuple[str, list[Path]]]:
+    """``(name, shards)`` of the tables in an output: a file, a folder of shards, or a folder of tables and such folders."""
+    path = folder / output
+    if path.is_file():
+        if path.suffix == ".parquet":
+            yield output, [path]
+        return
+    files = sorted(path.glob("*.parquet"))
+    if len({tuple(pq.read_schema(file).names) for file in files}) > 1:
+        yield from ((f"{output}/{file.name}", [file]) for file in files)
+    elif files:
+        yield output, files
+    for inner in sorted(one for one in path.glob("*") if one.is_dir()):
+        yield from _tables(folder, f"{output}/{inner.name}")
+
+
 def stage_report(word: str, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The report of a stage that wrote its outputs to ``folder``."""
-    tables = {}
-    for output in STAGES[word].outputs:
-        path = folder / output
-        if path.is_dir():
-            shards = sorted(path.glob("*.parquet"))
-        else:
-            shards = [path] if path.suffix == ".parquet" and path.exists() else []
-        if shards:
-            tables[output] = table_report(shards)
+    tables = {name: table_report(shards) for output in STAGES[word].outputs for name, shards in _tables(folder, output)}
     return {"stage": word, "metrics": dict(metrics), "tables": tables}
 
 

@@ -36,7 +36,20 @@ def test_stage_report_takes_files_and_folders_of_shards(tmp_path: Path) -> None:
     write_parquet(table, tmp_path / "images" / "images-00001.parquet")
     write_parquet(table, tmp_path / "texts.parquet")
     write_parquet(table, tmp_path / "scratch.parquet")
+    write_parquet(table, tmp_path / "plots" / "ignored.parquet")
     report = stage_report("media", tmp_path, {"images": 4})
     assert {name: one["rows"] for name, one in report["tables"].items()} == {"images": 4, "texts.parquet": 2}
     write_report("media", tmp_path, {"images": 4})
     assert read_json(tmp_path / "report.json") == report
+
+
+def test_stage_report_takes_folders_of_tables(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for number in range(2):
+        write_parquet(pa.table({"s": [1], "p": ["a"], "o": [2]}), store / "facts" / f"{number}.parquet")
+    write_parquet(pa.table({"code": [1], "term": ["x"]}), store / "terms.parquet")
+    write_parquet(pa.table({"line": [1, 2]}), store / "ledger.parquet")
+    report = stage_report("extract", tmp_path, {})
+    rows = {name: one["rows"] for name, one in report["tables"].items()}
+    assert rows == {"store/facts": 2, "store/terms.parquet": 1, "store/ledger.parquet": 2}
+    assert set(report["tables"]["store/facts"]["columns"]) == {"s", "p", "o"}

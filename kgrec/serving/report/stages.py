@@ -20,6 +20,7 @@ from kgrec.serving.report.charts import number
 PURPOSE = {
     "fetch": "raw files as published, with checksum and licence",
     "interactions": "ratings, items and users as tables",
+    "extract": "facts, types, names and keys of the RDF dumps, read once",
     "link": "which entity of the knowledge graph each item is",
     "kg": "triples and entities around the items",
     "media": "a checked picture and a text per item",
