@@ -47,7 +47,7 @@ class LinkSettings(AssignmentSettings):
     kind: Literal["film", "book"] = "film"
     """What the items are; decides the types of their entities, unless ``evidence.types`` names them. Books are ``editions``."""
 
-    claim: float = 5.0
+    claim: float = 7.0
     """Evidence (logarithm of the odds) that a link file's row adds to a pair, times the row's score."""
 
     formats: Literal["auto", "kb4rec", "recbole", "kgat", "table"] = "auto"

@@ -68,7 +68,7 @@ def test_a_claim_is_named(explain: Any) -> None:
     found = explain("2", "2\tm.twin2\n")
     assert found.entity_id == "m.twin2"
     assert found.verdict.endswith("a link file has it (kb4rec)")
-    assert "claim (+5.0)" in found.verdict
+    assert "claim (+7.0)" in found.verdict
     alone = explain("2", "2\tm.twin2\n", methods=("file",))
     assert alone.verdict == "m.twin2: a link file (kb4rec) has it, and link.methods asks for files alone"
 
