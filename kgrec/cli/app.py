@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import kgrec
 from kgrec.cli.audit import audit
+from kgrec.cli.common import echo_json, log_to_stderr, section
 from kgrec.cli.errors import Commands
 from kgrec.cli.extract import extract
 from kgrec.cli.kg import app as kg
@@ -58,7 +57,7 @@ def recommend(
     """Recommend items to users: titles with scores, best first."""
     lists = kgrec.load(model).recommend(user, k, exclude_seen=not seen)
     if as_json:
-        _echo(
+        echo_json(
             [{"user_id": one, "items": [asdict(entry) for entry in row]} for one, row in zip(user, lists, strict=True)]
         )
         return
@@ -79,7 +78,7 @@ def similar(
     published = kgrec.load(model)
     row = published.similar(item, k)
     if as_json:
-        _echo({"item_id": item, "title": published.title(item), "items": [asdict(entry) for entry in row]})
+        echo_json({"item_id": item, "title": published.title(item), "items": [asdict(entry) for entry in row]})
         return
     from kgrec.cli.show import show_list
 
@@ -96,7 +95,7 @@ def inspect(
 
     facts = inspect_model(folder)
     if as_json:
-        _echo(facts.as_dict())
+        echo_json(facts.as_dict())
     else:
         from kgrec.cli.show import show_model
 
@@ -112,7 +111,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = diagnose()
     if as_json:
-        _echo([asdict(one) for one in findings])
+        echo_json([asdict(one) for one in findings])
     else:
         from kgrec.cli.show import show_findings
 
@@ -133,13 +132,13 @@ def train(
     """Train the models of the section `train`; a run that was stopped goes on where it was."""
     import shutil
 
-    _log_to_stderr()
+    log_to_stderr()
     from kgrec.training.run import TrainSettings, train_models
 
-    settings = _section(TrainSettings, params, "train")
+    settings = section(TrainSettings, params, "train")
     if not resume:
         shutil.rmtree(state, ignore_errors=True)
-    _echo(train_models(graph, split, out, settings, state))
+    echo_json(train_models(graph, split, out, settings, state))
 
 
 @app.command()
@@ -151,46 +150,10 @@ def evaluate(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Evaluate trained models by full ranking, as the section `evaluate` says."""
-    _log_to_stderr()
+    log_to_stderr()
     from kgrec.evaluation.run import EvaluateSettings, evaluate_models
 
-    _echo(evaluate_models(models, graph, split, out, _section(EvaluateSettings, params, "evaluate")))
-
-
-def _log_to_stderr() -> None:
-    """Show what long work reports, on standard error: standard output is for the answer."""
-    import logging
-
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
-
-
-def _section(cls: Any, path: Path, name: str) -> Any:
-    """Settings from the section ``name`` of a YAML file."""
-    import yaml
-
-    from kgrec.config import parse_settings
-    from kgrec.errors import ConfigError
-
-    if not path.exists():
-        raise ConfigError(
-            f"{path}: no such file; give one with --params, or write one with `python -m pipeline use demo`"
-        )
-    try:
-        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(sections, dict) or not isinstance(sections.get(name) or {}, dict):
-        raise ConfigError(f"{path}: should hold sections of keys and values")
-    return parse_settings(cls, sections.get(name) or {}, place=f"{path}: {name}")
-
-
-def _echo(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo_json(evaluate_models(models, graph, split, out, section(EvaluateSettings, params, "evaluate")))
 
 
 app.add_typer(kg, name="kg")

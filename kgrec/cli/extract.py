@@ -24,9 +24,9 @@ def extract(
     ] = None,
 ) -> None:
     """Read RDF dumps once into a store: facts, types, names, dates and keys. A run that was killed goes on."""
-    from kgrec.cli.app import _echo, _log_to_stderr, _section
+    from kgrec.cli.common import echo_json, log_to_stderr, section
     from kgrec.kg.store import ExtractSettings, build_store
 
-    _log_to_stderr()
-    settings = _section(ExtractSettings, params, "extract") if params else ExtractSettings()
-    _echo(build_store([*dumps, *settings.dumps], out, settings, work))
+    log_to_stderr()
+    settings = section(ExtractSettings, params, "extract") if params else ExtractSettings()
+    echo_json(build_store([*dumps, *settings.dumps], out, settings, work))

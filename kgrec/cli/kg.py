@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from kgrec.cli.common import echo_json
 from kgrec.cli.folders import stage_folder
 from kgrec.cli.leaks import leaks
 
@@ -48,7 +48,7 @@ def import_(
 
     counts = import_graph(source, out, ImportSettings(format=format, languages=tuple(language or ("en",))))
     if as_json:
-        _echo(counts)
+        echo_json(counts)
         return
     from kgrec.cli.show_graph import show_import
 
@@ -70,7 +70,7 @@ def export(
     folder, links = _graph(folder, links)
     counts = export_graph(folder, out, format, links)
     if as_json:
-        _echo(counts)
+        echo_json(counts)
         return
     from kgrec.cli.show_graph import show_export
 
@@ -91,7 +91,7 @@ def describe(
     with GraphView(folder, links) as view:
         facts = view.describe()
     if as_json:
-        _echo(facts.as_dict())
+        echo_json(facts.as_dict())
         return
     from kgrec.cli.show_graph import show_graph
 
@@ -116,7 +116,7 @@ def show(
         found = view.find(entity, MOST)
         facts = view.facts(found[0].entity_id, most) if len(found) == 1 else []
     if as_json:
-        _echo({"entities": [asdict(one) for one in found], "facts": [asdict(one) for one in facts]})
+        echo_json({"entities": [asdict(one) for one in found], "facts": [asdict(one) for one in facts]})
         return
     from kgrec.cli.show_graph import show_entities, show_entity
 
@@ -137,7 +137,3 @@ def _graph(folder: Path | None, links: Path | None) -> tuple[Path, Path | None]:
         if len(beside) == 1:
             links = folder.parent / beside[0].relative_to(folder.absolute().parent)
     return folder, links
-
-
-def _echo(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -44,7 +44,7 @@ def link(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table")] = False,
 ) -> None:
     """Find the entity of each item by evidence and link files, or --explain one item's link."""
-    from kgrec.cli.app import _echo, _log_to_stderr, _section
+    from kgrec.cli.common import echo_json, log_to_stderr, section
     from kgrec.kg.links import LinkSettings, link_items
 
     items = items or stage_folder("interactions") / "items.parquet"
@@ -53,7 +53,7 @@ def link(
 
         found = explain_item(explain, out or stage_folder("link"), items)
         if as_json:
-            _echo(asdict(found))
+            echo_json(asdict(found))
         else:
             _show(found, k)
         return
@@ -61,16 +61,16 @@ def link(
         raise ConfigError("give the folder to write with --out, or an item to explain with --explain")
     if store and dump:
         raise ConfigError("give a store or dumps, not both")
-    _log_to_stderr()
-    settings = _section(LinkSettings, params, "link") if params else LinkSettings()
+    log_to_stderr()
+    settings = section(LinkSettings, params, "link") if params else LinkSettings()
     if not dump:
-        _echo(link_items(items, links, store, out, settings))
+        echo_json(link_items(items, links, store, out, settings))
         return
     from kgrec.kg.store import ExtractSettings, build_store
 
     with TemporaryDirectory(prefix="kgrec.store.") as folder:
         build_store(dump, Path(folder) / "store", ExtractSettings(languages=settings.languages))
-        _echo(link_items(items, links, Path(folder) / "store", out, settings))
+        echo_json(link_items(items, links, Path(folder) / "store", out, settings))
 
 
 def _show(found: Explanation, k: int) -> None:

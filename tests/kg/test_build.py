@@ -151,8 +151,8 @@ def test_a_graph_of_other_ids_is_refused(world) -> None:
 def test_files_no_source_reads_are_listed(world) -> None:
     world.items(i1="Alien")
     world.dump(world.fact("m.i1", "film.film.genre", "m.g"))
-    (world.kg / "more.nt").write_text("")
-    assert world.build()["files_ignored"] == ["more.nt"]
+    (world.kg / "more.xlsx").write_text("")
+    assert world.build()["files_ignored"] == ["more.xlsx"]
 
 
 @pytest.mark.parametrize("source", ["rdf", "recbole", "kgat"])

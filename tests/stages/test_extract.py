@@ -5,7 +5,7 @@ from kgrec.kg.store import open_store
 
 
 def test_the_dump_is_in_the_store(house) -> None:
-    report = house.report("extract")
+    report = house.report("extract")["metrics"]
     store = house.path("extract", "store")
     assert (
         report["lines"]

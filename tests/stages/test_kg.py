@@ -17,7 +17,7 @@ def test_the_relations_are_reported_on(house) -> None:
     report = house.report("kg")
     quality = house.path("kg", "quality")
     relations = read_parquet(quality / "relations.parquet")
-    assert relations.num_rows == report["relations"]
+    assert relations.num_rows == report["metrics"]["relations"]
     assert {"relations.csv", "quality.json", "hubs.parquet", "dropped.parquet"} <= {p.name for p in quality.iterdir()}
     assert (quality / "plots" / "relations.png").stat().st_size > 10_000
     assert read_parquet(quality / "dropped.parquet")["reason"].null_count == 0

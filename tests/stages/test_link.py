@@ -20,5 +20,5 @@ def test_evidence_links_what_the_link_file_forgot(house) -> None:
     methods = read_parquet(house.path("link", "links.parquet"), LINKS)["method"].to_pylist()
     assert set(methods) == {"kb4rec", "evidence"}
     unlinked = read_parquet(house.path("link", "unlinked.parquet"))
-    assert unlinked.num_rows == house.report("link")["items"] - len(methods)
+    assert unlinked.num_rows == house.report("link")["metrics"]["items"] - len(methods)
     assert all(unlinked["reason"].to_pylist())
