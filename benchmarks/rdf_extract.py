@@ -1,11 +1,11 @@
 """How fast a dump becomes a store, in units of plain decompression: ``igzip -dc dump.gz > /dev/null`` in the same run.
 
-    python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 16
+    python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 40
 
-makes a dump 16 times as large by repetition with renamed subjects, runs both in turn, prints a table and, as its last
+makes a dump 40 times as large by repetition with renamed subjects, runs both in turn, prints a table and, as its last
 line, ``ratio <our rate over igzip's>``; ``--times 1`` takes the dump as it is.
 
-    python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 23 --seeds 5000000
+    python benchmarks/rdf_extract.py --dump freebase-film-rdf.gz --times 40 --seeds 5000000
 
 gathers the facts around that many entities of the dump, one hop and two, and prints time and peak memory.
 """
