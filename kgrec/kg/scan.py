@@ -35,11 +35,13 @@ REASONS = (
 _UTF8, _SUBJECT, _PREDICATE, _OBJECT, _IRI, _ESCAPE, _OPEN, _SUFFIX, _DOT, _LONG, _RETURN, _NO_IRI = range(1, 13)
 
 # places in the context array
-_LINE, _ROW_LINE, _FACTS, _TYPES, _LITERALS, _TERMS, _BAD, _TEXT, _TERM_TEXT, _ASK, _ASK_START, _ASK_END, _ASK_TYPE = (
-    range(13)
+_LINE, _AT, _FACTS, _TYPES, _LITERALS, _TERMS, _BAD, _TEXT, _TERM_TEXT, _ASK, _ASK_START, _ASK_END, _ASK_TYPE = range(
+    13
 )
 _BLANK, _DENIED, _DROPPED = range(13, 16)
 _CONTEXT = 16
+#: lines whose ends are found at once
+_WINDOW = 4096
 
 _U = np.uint64
 
@@ -56,29 +58,28 @@ _LABEL_BYTES = np.array([1 if b >= 128 or chr(b).isalnum() or chr(b) in "_-.:" e
 
 
 @nb.njit(cache=True, nogil=True)
-def _find_lines(text: Any, stop: int, ends: Any, flags: Any) -> Any:
-    """Ends of the lines of ``text[PAD:stop]`` and, per line, 1 if it is not ASCII + 2 if it has ``\\`` + 4 if ``\\r``.
+def _find_lines(base: Any, at: Any, stop: Any, ends: Any, flags: Any) -> Any:
+    """Ends of the lines from ``at`` on, at most as many as ``ends`` holds; returns their number.
 
-    Returns their number, or -1 if they are more than ``ends`` holds.
+    Per line, ``flags`` has 1 if it is not ASCII + 2 if it has ``\\`` + 4 if ``\\r``.
     """
-    base = _U(text.ctypes.data)
     lines = 0
     flag = np.uint8(0)
-    for at in range(PAD, stop, 64):
+    most = len(ends)
+    while at < stop:
         address = base + _U(at)
-        ends_here = match64(address, np.uint8(10))
+        feeds = match64(address, np.uint8(10))
         high = high64(address)
         slash = match64(address, np.uint8(92))
         turn = match64(address, np.uint8(13))
         if at + 64 > stop:
             keep = (_U(1) << _U(stop - at)) - _U(1)
-            ends_here &= keep
+            feeds &= keep
             high &= keep
             slash &= keep
             turn &= keep
-        while ends_here:
-            low = ends_here & (~ends_here + _U(1))
-            below = low - _U(1)
+        while feeds:
+            below = (feeds & (~feeds + _U(1))) - _U(1)
             if high & below:
                 flag |= np.uint8(1)
             if slash & below:
@@ -88,19 +89,20 @@ def _find_lines(text: Any, stop: int, ends: Any, flags: Any) -> Any:
             high &= ~below
             slash &= ~below
             turn &= ~below
-            if lines == len(ends):
-                return -1
-            ends[lines] = at + np.int64(trailing_zeros(ends_here))
+            ends[lines] = at + np.int64(trailing_zeros(feeds))
             flags[lines] = flag
             flag = np.uint8(0)
             lines += 1
-            ends_here ^= low
+            if lines == most:
+                return lines
+            feeds &= feeds - _U(1)
         if high:
             flag |= np.uint8(1)
         if slash:
             flag |= np.uint8(2)
         if turn:
             flag |= np.uint8(4)
+        at += 64
     return lines
 
 
@@ -229,8 +231,8 @@ def _other_resource(base: Any, at: Any, end: Any, found: Any) -> Any:
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _resource(base: Any, prefix: Any, at: Any, end: Any, found: Any) -> Any:
-    """``_other_resource`` with a fast way for ``<http://rdf.freebase.com/ns/m.…>`` and ``g.…``."""
+def _mid(base: Any, prefix: Any, at: Any, end: Any, found: Any) -> Any:
+    """The fast way for ``<http://rdf.freebase.com/ns/m.…>`` and ``g.…`` at ``at``: its end, or 0 for anything else."""
     if unequal64(base + _U(at), prefix) & _U((1 << 28) - 1) == _U(0) and _byte(base, at + 29) == 46:
         letter = _byte(base, at + 28)
         if letter == 109 or letter == 103:
@@ -244,7 +246,7 @@ def _resource(base: Any, prefix: Any, at: Any, end: Any, found: Any) -> Any:
                     found[1] = at + 28
                     found[2] = stop
                     return stop + 1
-    return _other_resource(base, at, end, found)
+    return np.int64(0)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -370,13 +372,16 @@ def _emit_term(base: Any, found: Any, recent: Any, ctx: Any, term_code: Any, ter
 
 @nb.njit(cache=True, nogil=True)
 def _scan(
-    text: Any, prefix: Any, lines: Any, ends: Any, flags: Any, longest: Any, languages: Any,
+    text: Any, prefix: Any, stop: Any, ends: Any, flags: Any, longest: Any, languages: Any,
     p_slots: Any, p_known: Any, p_keys: Any, p_use: Any, t_slots: Any, t_known: Any, t_keys: Any,
     recent: Any, ctx: Any, fact_s: Any, fact_p: Any, fact_o: Any, type_s: Any, type_o: Any,
     lit_s: Any, lit_p: Any, lit_end: Any, lit_text: Any, term_code: Any, term_end: Any, term_text: Any,
-    bad_line: Any, bad_reason: Any,
+    bad_line: Any, bad_start: Any, bad_reason: Any,
 ) -> Any:  # fmt: skip
-    """Scan from line ``ctx[_LINE]`` on. Returns 0 at the end, 1 to ask for the predicate or type at ``ctx[_ASK_START]``."""
+    """Scan from ``ctx[_AT]`` on. Returns 0 at the end, 1 to ask for the predicate or type at ``ctx[_ASK_START]``.
+
+    Lines are found a window at a time, so that they are still in the processor's cache when they are read.
+    """
     base = _U(text.ctypes.data)
     freebase = _U(prefix.ctypes.data)
     subject = np.zeros(3, dtype=np.int64)
@@ -386,19 +391,29 @@ def _scan(
     facts, kinds = ctx[_FACTS], ctx[_TYPES]
     ask = 0
     at: Any = 0
-    for line in range(ctx[_LINE], lines):
-        start = np.int64(ends[line - 1]) + 1 if line else np.int64(PAD)
-        end = np.int64(ends[line])
-        flag = flags[line]
+    start = ctx[_AT]
+    line = ctx[_LINE] - 1
+    found = place_in_window = 0
+    while start < stop:
+        if place_in_window == found:
+            found = _find_lines(base, start, stop, ends, flags)
+            place_in_window = 0
+        ctx[_AT] = start
+        line += 1
+        end = np.int64(ends[place_in_window])
+        flag = flags[place_in_window]
+        place_in_window += 1
+        first_byte = start
+        start = end + 1
         reason = 0
         if flag:
-            if _byte(base, end - 1) == 13 and end > start:
+            if _byte(base, end - 1) == 13 and end > first_byte:
                 end -= 1
-            if flag & 1 and not _is_utf8(base, start, end):
+            if flag & 1 and not _is_utf8(base, first_byte, end):
                 reason = _UTF8
-            elif flag & 4 and _find(base, start, end, 13) < end:
+            elif flag & 4 and _find(base, first_byte, end, 13) < end:
                 reason = _RETURN
-        at = start
+        at = first_byte
         # subject
         if reason == 0:
             if last_length > 0 and at + last_length < end and _equal(base + _U(at), last, last_length):
@@ -409,13 +424,15 @@ def _scan(
                 if at == end or _byte(base, at) == 35:
                     ctx[_BLANK] += 1
                     continue
-                stop = _resource(base, freebase, at, end, subject)
-                if stop < 0:
-                    reason = _SUBJECT if -stop == _OBJECT else -stop
+                behind = _mid(base, freebase, at, end, subject)
+                if behind == 0:
+                    behind = _other_resource(base, at, end, subject)
+                if behind < 0:
+                    reason = _SUBJECT if -behind == _OBJECT else -behind
                 else:
                     if _byte(base, at) == 60:  # a blank node has no closing mark, so equal beginnings prove nothing
-                        last, last_length = base + _U(at), stop - at
-                    at = stop
+                        last, last_length = base + _U(at), behind - at
+                    at = behind
         # predicate
         predicate = np.int64(-1)
         use = np.int64(0)
@@ -449,11 +466,13 @@ def _scan(
                 if at > 0 and at - first > longest:
                     at = np.int64(-_LONG)
             else:
-                if use & 3 == 2:  # a type that was met before needs neither a code nor a check
+                behind = _mid(base, freebase, at, end, thing)
+                if behind == 0 and use & 3 == 2:  # a type that was met before needs neither a code nor a check
                     thing[1] = at + (28 if unequal64(base + _U(at), freebase) & _U((1 << 28) - 1) == _U(0) else 1)
                     thing[2] = _find(base, thing[1], end, 62)
                     kind = _look_up(base, thing[1], thing[2], t_slots, t_known, t_keys)
-                at = thing[2] + 1 if kind >= 0 else _resource(base, freebase, at, end, thing)
+                    behind = thing[2] + 1 if kind >= 0 else behind
+                at = behind if behind > 0 else _other_resource(base, at, end, thing)
             if at < 0:
                 reason = -at
         if reason == 0:
@@ -468,6 +487,7 @@ def _scan(
                     reason = _DOT
         if reason:
             bad_line[ctx[_BAD]] = line
+            bad_start[ctx[_BAD]] = first_byte
             bad_reason[ctx[_BAD]] = reason
             ctx[_BAD] += 1
             continue
@@ -514,6 +534,8 @@ def _scan(
         if subject[0] < 0 and (keep or (not literal and use & 3)):
             _emit_term(base, subject, recent, ctx, term_code, term_end, term_text)
     ctx[_FACTS], ctx[_TYPES] = facts, kinds
+    if not ask:
+        ctx[_LINE] = line + 1
     return ask
 
 
@@ -622,55 +644,52 @@ class Scanner:
 
     def scan_padded(self, text: npt.NDArray[np.uint8]) -> Rows:
         """``scan`` without a copy: the lines stand between ``PAD`` bytes that mean nothing, and end in a line feed."""
-        stop = len(text) - PAD
-        estimate = max(1024, stop // 64)
-        while True:
-            ends, flags = self._array("ends", np.int32, estimate), self._array("flags", np.uint8, estimate)
-            lines = _find_lines(text, stop, ends, flags)
-            if lines >= 0:
-                return self._rows(text, stop - PAD, lines, ends, flags)
-            estimate = 4 * len(ends)
+        return self._rows(text, len(text) - PAD)
 
-    def _rows(self, text: Any, size: int, lines: int, ends: Any, flags: Any) -> Rows:
+    def _rows(self, text: Any, stop: int) -> Rows:
         ctx = np.zeros(_CONTEXT, dtype=np.int64)
+        ctx[_AT] = PAD
+        size = stop - PAD
+        # the shortest statement, <><><>. and a line feed, has eight bytes, the shortest malformed line two; pages that are never
+        # written take no memory
+        most, most_bad = size // 8 + 1, size // 2 + 1
+        ends, flags = self._array("ends", np.int32, _WINDOW), self._array("flags", np.uint8, _WINDOW)
         recent = self._array("recent", np.int64, 1 << 14)
         recent[:] = 0
         i64, i32 = np.int64, np.int32
         columns = {
-            name: self._array(name, kind, lines + 1)
+            name: self._array(name, kind, most + 1)
             for name, kind in (
                 ("fact_s", i64), ("fact_p", i32), ("fact_o", i64), ("type_s", i64), ("type_o", i32),
                 ("lit_s", i64), ("lit_p", i32), ("lit_end", i32),
             )
         }  # fmt: skip
-        bad_line, bad_reason = self._array("bad_line", i64, lines), self._array("bad_reason", np.uint8, lines)
-        term_code, term_end = self._array("term_code", i64, 2 * lines), self._array("term_end", i32, 2 * lines + 1)
+        bad_line, bad_start = self._array("bad_line", i32, most_bad), self._array("bad_start", i32, most_bad)
+        bad_reason = self._array("bad_reason", np.uint8, most_bad)
+        term_code, term_end = self._array("term_code", i64, 2 * most), self._array("term_end", i32, 2 * most + 1)
         lit_text = self._array("lit_text", np.uint8, size + PAD)
         term_text = self._array("term_text", np.uint8, size + PAD)
         columns["lit_end"][0] = term_end[0] = 0
         while True:
             p, t = self._predicates, self._types
             ask = _scan(
-                text, _FREEBASE, lines, ends, flags, self._longest, self._languages,
+                text, _FREEBASE, stop, ends[:_WINDOW], flags, self._longest, self._languages,
                 p.slots, p.known, p.keys, p.uses, t.slots, t.known, t.keys, recent, ctx,
                 columns["fact_s"], columns["fact_p"], columns["fact_o"], columns["type_s"], columns["type_o"],
                 columns["lit_s"], columns["lit_p"], columns["lit_end"], lit_text, term_code, term_end, term_text,
-                bad_line, bad_reason,
+                bad_line, bad_start, bad_reason,
             )  # fmt: skip
             if not ask:
                 break
             self._learn(bytes(text[ctx[_ASK_START] : ctx[_ASK_END]]), bool(ctx[_ASK_TYPE]))
         facts, kinds, literals, terms, bad = (int(ctx[i]) for i in (_FACTS, _TYPES, _LITERALS, _TERMS, _BAD))
-        shown = []
-        for line in bad_line[:bad].tolist():
-            start = int(ends[line - 1]) + 1 if line else PAD
-            shown.append(
-                bytes(text[start : min(int(ends[line]), start + self._SHOWN)]).decode("utf-8", "backslashreplace")
-            )
+        lines = int(ctx[_LINE])
+        beginnings = (bytes(text[start : start + self._SHOWN]).split(b"\n", 1)[0] for start in bad_start[:bad].tolist())
+        shown = [beginning.decode("utf-8", "backslashreplace") for beginning in beginnings]
         reasons = [REASONS[reason] for reason in bad_reason[:bad]]
         malformed = pa.table(
             {
-                "line": bad_line[:bad].copy(),
+                "line": bad_line[:bad].astype(i64),
                 "reason": pa.array(reasons, pa.string()),
                 "text": pa.array(shown, pa.string()),
             }

@@ -54,7 +54,7 @@ log = get_logger(__name__)
 #: raised when the same dump gives another store
 FORMAT = 1
 #: blocks of one chunk
-CHUNK = 16
+CHUNK = 8
 TABLES = ("facts", "types", "literals")
 COUNTS = ("lines", "facts", "types", "literals", "denied", "literals_dropped", "blank", "malformed")
 
@@ -260,18 +260,19 @@ def _write_chunk(folder: Path, blocks: list[Rows]) -> None:
     counts: Counter[str] = Counter()
     for rows in blocks:
         counts.update(rows.counts)
+    facts, predicates = _share_dictionary([(rows.facts, rows.predicates) for rows in blocks], "facts", "p")
     tables = {
-        "facts": _share_dictionary([(rows.facts, rows.predicates) for rows in blocks], "facts", "p"),
-        "types": _share_dictionary([(rows.types, rows.kinds) for rows in blocks], "types", "o"),
-        "literals": _share_dictionary([(rows.literals, rows.predicates) for rows in blocks], "literals", "p"),
+        "facts": facts,
+        "types": _share_dictionary([(rows.types, rows.kinds) for rows in blocks], "types", "o")[0],
+        "literals": _share_dictionary([(rows.literals, rows.predicates) for rows in blocks], "literals", "p")[0],
         "terms": _together([rows.terms for rows in blocks], "terms"),
         "ledger": _ledger(blocks),
     }
     with atomic_folder(folder) as temporary:
         for name, table in tables.items():
             _write(table, temporary / f"{name}.parquet", name)
-        counts = Counter({name: counts[name] for name in COUNTS})
-        write_json(dict(counts), temporary / "counts.json")
+        told = {name: counts[name] for name in COUNTS} | {"terms": tables["terms"].num_rows, "predicates": predicates}
+        write_json(told, temporary / "counts.json")
 
 
 def _write(table: pa.Table, path: Path, name: str) -> None:
@@ -280,28 +281,31 @@ def _write(table: pa.Table, path: Path, name: str) -> None:
     )
 
 
-def _share_dictionary(tables: list[tuple[pa.Table, list[str]]], name: str, column: str) -> pa.Table:
-    """One table whose ``column``, numbers into each block's names, has one sorted dictionary of the names that occur."""
+def _share_dictionary(
+    tables: list[tuple[pa.Table, list[str]]], name: str, column: str
+) -> tuple[pa.Table, dict[str, int]]:
+    """One table whose ``column``, numbers into each block's names, has one sorted dictionary of those that occur; how often."""
     numbers = [table[column].combine_chunks().to_numpy() for table, _ in tables]
-    used = [np.flatnonzero(_occurring(one, len(known))) for one, (_, known) in zip(numbers, tables, strict=True)]
-    names = sorted({known[i] for (_, known), places in zip(tables, used, strict=True) for i in places})
-    place = {name: i for i, name in enumerate(names)}
-    dictionary = pa.array(names, pa.string())
+    found: Counter[str] = Counter()
+    for (_, known), one in zip(tables, numbers, strict=True):
+        times = _count(one, len(known))
+        found.update({known[i]: int(times[i]) for i in np.flatnonzero(times)})
+    place = {text: i for i, text in enumerate(sorted(found))}
+    dictionary = pa.array(list(place), pa.string())
     shared = []
-    for (table, known), one, places in zip(tables, numbers, used, strict=True):
-        turn = np.zeros(len(known) + 1, dtype=np.int32)
-        turn[places] = [place[known[i]] for i in places]
+    for (table, known), one in zip(tables, numbers, strict=True):
+        turn = np.array([place.get(text, 0) for text in known], dtype=np.int32)
         coded = pa.DictionaryArray.from_arrays(pa.array(turn[one]), dictionary)
         shared.append(table.set_column(table.schema.get_field_index(column), column, coded))
-    return _together(shared, name)
+    return _together(shared, name), {text: found[text] for text in place}
 
 
 @nb.njit(cache=True, nogil=True)
-def _occurring(numbers: Any, count: int) -> Any:
-    found = np.zeros(count, dtype=np.bool_)
+def _count(numbers: Any, most: int) -> Any:
+    times = np.zeros(most, dtype=np.int64)
     for number in numbers:
-        found[number] = True
-    return found
+        times[number] += 1
+    return times
 
 
 def _ledger(blocks: list[Rows]) -> pa.Table:
@@ -339,6 +343,7 @@ def _check_share(source: str, folder: Path, settings: ExtractSettings, chunks: i
 def _assemble(sources: list[str], folder: Path, out: Path, settings: ExtractSettings) -> dict[str, Any]:
     """Put the chunks of all dumps together as ``out``; the chunks stay until that is done."""
     per_source: dict[str, dict[str, int]] = {}
+    predicates: Counter[str] = Counter()
     ledgers: list[pa.Table] = []
     with atomic_folder(out) as temporary:
         for name in TABLES:
@@ -356,9 +361,12 @@ def _assemble(sources: list[str], folder: Path, out: Path, settings: ExtractSett
                     ledger = ledger.set_column(0, "line", pa.array(ledger["line"].to_numpy() + total["lines"]))
                     names = pa.array([Path(source).name] * ledger.num_rows, pa.string())
                     ledgers.append(ledger.add_column(0, "source", names))
-                terms.append(chunk / "terms.parquet")
+                if count.pop("terms"):
+                    terms.append(chunk / "terms.parquet")
+                predicates.update(count.pop("predicates"))
                 total.update(count)
-            per_source[Path(source).name] = {name: total[name] for name in COUNTS}
+            name = Path(source).name
+            per_source[f"{name} ({index + 1})" if name in per_source else name] = {one: total[one] for one in COUNTS}
         for name in TABLES:
             if not any((temporary / name).iterdir()):
                 _write(SCHEMAS[name].empty_table(), temporary / name / "none.parquet", name)
@@ -366,12 +374,11 @@ def _assemble(sources: list[str], folder: Path, out: Path, settings: ExtractSett
         schema = pa.schema([pa.field("source", pa.string(), nullable=False), *SCHEMAS["ledger"]])
         ledger = pa.concat_tables([schema.empty_table(), *(one.cast(schema) for one in ledgers)])
         pq.write_table(ledger, temporary / "ledger.parquet", **PARQUET_OPTIONS)
-        predicates = _count_predicates(temporary, settings)
         counts: dict[str, Any] = {name: sum(one[name] for one in per_source.values()) for name in COUNTS}
         counts |= {"predicates": len(predicates), "sources": per_source}
         options = settings.model_dump(mode="json", exclude=set(_NO_DIFFERENCE))
         write_json(
-            {"format": FORMAT, "counts": counts, "settings": options, "facts_by_predicate": predicates},
+            {"format": FORMAT, "counts": counts, "settings": options, "facts_by_predicate": dict(predicates)},
             temporary / "manifest.json",
         )
     return counts
@@ -400,12 +407,6 @@ def _write_terms(parts: list[Path], path: Path, settings: ExtractSettings) -> No
         with pq.ParquetWriter(path, SCHEMAS["terms"], **PARQUET_OPTIONS) as writer:
             for batch in connection.sql("SELECT code, term FROM terms ORDER BY code").to_arrow_reader(1 << 20):
                 writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMAS["terms"]))
-
-
-def _count_predicates(folder: Path, settings: ExtractSettings) -> dict[str, int]:
-    with _connect(folder, settings.memory_gb) as connection:
-        query = f"SELECT p, count(*) FROM read_parquet('{folder}/facts/*.parquet') GROUP BY p ORDER BY p"
-        return {name: int(rows) for name, rows in connection.execute(query).fetchall()}
 
 
 @contextmanager
