@@ -295,7 +295,7 @@ def _share_dictionary(
     shared = []
     for (table, known), one in zip(tables, numbers, strict=True):
         turn = np.array([place.get(text, 0) for text in known], dtype=np.int32)
-        coded = pa.DictionaryArray.from_arrays(pa.array(turn[one]), dictionary)
+        coded = pa.DictionaryArray.from_arrays(pa.array(_turned(one, turn)), dictionary)
         shared.append(table.set_column(table.schema.get_field_index(column), column, coded))
     return _together(shared, name), {text: found[text] for text in place}
 
@@ -306,6 +306,14 @@ def _count(numbers: Any, most: int) -> Any:
     for number in numbers:
         times[number] += 1
     return times
+
+
+@nb.njit(cache=True, nogil=True)
+def _turned(numbers: Any, turn: Any) -> Any:
+    out = np.empty_like(numbers)
+    for row in range(len(numbers)):
+        out[row] = turn[numbers[row]]
+    return out
 
 
 def _ledger(blocks: list[Rows]) -> pa.Table:
