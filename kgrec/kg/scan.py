@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from kgrec.kg.codes import hash_bytes, id_length, mid_code, number_code
 from kgrec.kg.dumps.blocks import PAD
-from kgrec.kg.simd import copy64, high64, load8, load64, match64, trailing_zeros, unequal64
+from kgrec.kg.simd import copy64, high64, load8, load64, match64, special64, trailing_zeros, unequal64
 
 #: what a predicate is for; a sum of these, 0 for what is left out
 FACT, TYPE, NAME, LABEL, LITERAL, _INVALID = 1, 2, 4, 8, 16, 64
@@ -57,53 +57,53 @@ _IRI_BYTES = np.array([0 if b <= 32 or chr(b) in '<>"{}|^`' else 2 if b == 92 el
 _LABEL_BYTES = np.array([1 if b >= 128 or chr(b).isalnum() or chr(b) in "_-.:" else 0 for b in range(256)], np.uint8)
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _flag(high: Any, slash: Any, turn: Any) -> Any:
+    return np.uint8((high != _U(0)) | ((slash != _U(0)) << 1) | ((turn != _U(0)) << 2))
+
+
 @nb.njit(cache=True, nogil=True)
 def _find_lines(base: Any, at: Any, stop: Any, ends: Any, flags: Any) -> Any:
     """Ends of the lines from ``at`` on, at most as many as ``ends`` holds; returns their number.
 
     Per line, ``flags`` has 1 if it is not ASCII + 2 if it has ``\\`` + 4 if ``\\r``.
     """
-    lines = 0
+    lines, most = _U(0), _U(len(ends))
     flag = np.uint8(0)
-    most = len(ends)
     while at < stop:
         address = base + _U(at)
         feeds = match64(address, np.uint8(10))
-        high = high64(address)
-        slash = match64(address, np.uint8(92))
-        turn = match64(address, np.uint8(13))
+        special = special64(address)
         if at + 64 > stop:
             keep = (_U(1) << _U(stop - at)) - _U(1)
             feeds &= keep
-            high &= keep
-            slash &= keep
-            turn &= keep
-        while feeds:
-            below = (feeds & (~feeds + _U(1))) - _U(1)
-            if high & below:
-                flag |= np.uint8(1)
-            if slash & below:
-                flag |= np.uint8(2)
-            if turn & below:
-                flag |= np.uint8(4)
-            high &= ~below
-            slash &= ~below
-            turn &= ~below
-            ends[lines] = at + np.int64(trailing_zeros(feeds))
-            flags[lines] = flag
-            flag = np.uint8(0)
-            lines += 1
-            if lines == most:
-                return lines
-            feeds &= feeds - _U(1)
-        if high:
-            flag |= np.uint8(1)
-        if slash:
-            flag |= np.uint8(2)
-        if turn:
-            flag |= np.uint8(4)
+            special &= keep
+        if not special:
+            while feeds:
+                ends[lines] = at + np.int64(trailing_zeros(feeds))
+                flags[lines] = flag
+                flag = np.uint8(0)
+                lines += _U(1)
+                if lines == most:
+                    return np.int64(lines)
+                feeds &= feeds - _U(1)
+        else:
+            high, slash, turn = high64(address), match64(address, np.uint8(92)), match64(address, np.uint8(13))
+            behind = ~_U(0)
+            while feeds:
+                here = ((feeds & (~feeds + _U(1))) - _U(1)) & behind
+                ends[lines] = at + np.int64(trailing_zeros(feeds))
+                flags[lines] = flag | _flag(high & here, slash & here, turn & here)
+                flag = np.uint8(0)
+                lines += _U(1)
+                if lines == most:
+                    return np.int64(lines)
+                behind &= ~((feeds & (~feeds + _U(1))) | here)
+                feeds &= feeds - _U(1)
+            behind &= special
+            flag |= _flag(high & behind, slash & behind, turn & behind)
         at += 64
-    return lines
+    return np.int64(lines)
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
@@ -335,16 +335,17 @@ def _quick_hash(end: Any, length: Any) -> Any:
 def _look_up(base: Any, start: Any, end: Any, slots: Any, known: Any, keys: Any) -> Any:
     """Number of the term ``[start, end)`` in a table, or -1."""
     length = end - start
-    mask = len(slots) - 1
+    mask = _U(len(slots) - 1)
     hashed = _quick_hash(base + _U(end), length)
     key_base = _U(keys.ctypes.data)
-    slot = hashed & mask
+    slot = _U(hashed) & mask
     number = slots[slot]
     while number >= 0:
-        like = known[number, 0] == hashed and known[number, 2] == length
-        if like and _equal(base + _U(start), key_base + _U(known[number, 1]), length):
+        row = _U(number)  # an unsigned index needs no look at its sign
+        like = known[row, _U(0)] == hashed and known[row, _U(2)] == length
+        if like and _equal(base + _U(start), key_base + _U(known[row, _U(1)]), length):
             break
-        slot = (slot + 1) & mask
+        slot = (slot + _U(1)) & mask
         number = slots[slot]
     return number
 
@@ -388,7 +389,7 @@ def _scan(
     thing = np.zeros(3, dtype=np.int64)
     tag = np.zeros(1, dtype=np.int64)
     last, last_length = _U(0), np.int64(0)
-    facts, kinds = ctx[_FACTS], ctx[_TYPES]
+    facts, kinds = _U(ctx[_FACTS]), _U(ctx[_TYPES])
     ask = 0
     at: Any = 0
     start = ctx[_AT]
@@ -400,8 +401,8 @@ def _scan(
             place_in_window = 0
         ctx[_AT] = start
         line += 1
-        end = np.int64(ends[place_in_window])
-        flag = flags[place_in_window]
+        end = np.int64(ends[_U(place_in_window)])
+        flag = flags[_U(place_in_window)]
         place_in_window += 1
         first_byte = start
         start = end + 1
@@ -447,7 +448,7 @@ def _scan(
                     ctx[_LINE], ctx[_ASK_START], ctx[_ASK_END], ctx[_ASK_TYPE] = line, at + 1, close, 0
                     ask = 1
                     break
-                use = p_use[predicate]
+                use = p_use[_U(predicate)]
                 if use == _INVALID:
                     reason = _NO_IRI
                 at = close + 1
@@ -503,12 +504,12 @@ def _scan(
                     break
                 type_s[kinds] = subject[0]
                 type_o[kinds] = kind
-                kinds += 1
+                kinds += _U(1)
             if use & 1:
                 fact_s[facts] = subject[0]
                 fact_p[facts] = predicate
                 fact_o[facts] = thing[0]
-                facts += 1
+                facts += _U(1)
                 if thing[0] < 0:
                     _emit_term(base, thing, recent, ctx, term_code, term_end, term_text)
             if use & (1 | 2 | 16) == 0:
@@ -533,7 +534,7 @@ def _scan(
             ctx[_LITERALS] = row + 1
         if subject[0] < 0 and (keep or (not literal and use & 3)):
             _emit_term(base, subject, recent, ctx, term_code, term_end, term_text)
-    ctx[_FACTS], ctx[_TYPES] = facts, kinds
+    ctx[_FACTS], ctx[_TYPES] = np.int64(facts), np.int64(kinds)
     if not ask:
         ctx[_LINE] = line + 1
     return ask
@@ -615,10 +616,33 @@ class Rows:
     #: names the numbers stand for; they may grow behind
     predicates: list[str]
     kinds: list[str]
+    _space: Any = None
+    _spare: Any = None
+
+    def release(self) -> None:
+        """Give the memory of the tables back once they are written; a later block uses it again. They are void then."""
+        if self._space is not None:
+            self._spare.append(self._space)
+            self._space = None
+
+
+class _Space:
+    """Memory that one block's columns are written to. Pages that are never written take none."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def array(self, name: str, kind: Any, length: int) -> npt.NDArray[Any]:
+        held = self._arrays.get(name)
+        if held is None or len(held) < length:
+            held = self._arrays[name] = np.empty(length + length // 8 + 16, dtype=kind)
+        return held
 
 
 class Scanner:
     """Scans blocks; it learns predicates and types as they come and keeps no other state, so any block may be next.
+
+    One thread at a time; rows may be released by another.
 
     :param use: what a predicate, spelt as in the store, is for
     :param languages: primary language tags whose ``LABEL`` literals are kept, beside those without a language
@@ -632,7 +656,9 @@ class Scanner:
         self._languages = np.array([_tag(name) for name in languages], dtype=np.int64)
         self._longest = longest
         self._predicates, self._types = _Terms(), _Terms()
-        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._window = np.empty(_WINDOW, np.int32), np.empty(_WINDOW, np.uint8)
+        self._recent = np.zeros(1 << 14, np.int64)
+        self._spare: list[_Space] = []
 
     def scan(self, block: bytes | memoryview | npt.NDArray[np.uint8]) -> Rows:
         """Rows of a block of whole lines (the last one may lack its line feed)."""
@@ -653,27 +679,28 @@ class Scanner:
         # the shortest statement, <><><>. and a line feed, has eight bytes, the shortest malformed line two; pages that are never
         # written take no memory
         most, most_bad = size // 8 + 1, size // 2 + 1
-        ends, flags = self._array("ends", np.int32, _WINDOW), self._array("flags", np.uint8, _WINDOW)
-        recent = self._array("recent", np.int64, 1 << 14)
+        ends, flags = self._window
+        recent = self._recent
+        space = self._spare.pop() if self._spare else _Space()
         recent[:] = 0
         i64, i32 = np.int64, np.int32
         columns = {
-            name: self._array(name, kind, most + 1)
+            name: space.array(name, kind, most + 1)
             for name, kind in (
                 ("fact_s", i64), ("fact_p", i32), ("fact_o", i64), ("type_s", i64), ("type_o", i32),
                 ("lit_s", i64), ("lit_p", i32), ("lit_end", i32),
             )
         }  # fmt: skip
-        bad_line, bad_start = self._array("bad_line", i32, most_bad), self._array("bad_start", i32, most_bad)
-        bad_reason = self._array("bad_reason", np.uint8, most_bad)
-        term_code, term_end = self._array("term_code", i64, 2 * most), self._array("term_end", i32, 2 * most + 1)
-        lit_text = self._array("lit_text", np.uint8, size + PAD)
-        term_text = self._array("term_text", np.uint8, size + PAD)
+        bad_line, bad_start = space.array("bad_line", i32, most_bad), space.array("bad_start", i32, most_bad)
+        bad_reason = space.array("bad_reason", np.uint8, most_bad)
+        term_code, term_end = space.array("term_code", i64, 2 * most), space.array("term_end", i32, 2 * most + 1)
+        lit_text = space.array("lit_text", np.uint8, size + PAD)
+        term_text = space.array("term_text", np.uint8, size + PAD)
         columns["lit_end"][0] = term_end[0] = 0
         while True:
             p, t = self._predicates, self._types
             ask = _scan(
-                text, _FREEBASE, stop, ends[:_WINDOW], flags, self._longest, self._languages,
+                text, _FREEBASE, stop, ends, flags, self._longest, self._languages,
                 p.slots, p.known, p.keys, p.uses, t.slots, t.known, t.keys, recent, ctx,
                 columns["fact_s"], columns["fact_p"], columns["fact_o"], columns["type_s"], columns["type_o"],
                 columns["lit_s"], columns["lit_p"], columns["lit_end"], lit_text, term_code, term_end, term_text,
@@ -712,6 +739,8 @@ class Scanner:
             },
             self._predicates.names,
             self._types.names,
+            space,
+            self._spare,
         )  # fmt: skip
 
     def _learn(self, text: bytes, is_type: bool) -> None:
@@ -724,27 +753,13 @@ class Scanner:
             name = predicate_name(name)
             self._predicates.add(text, name, self._use(name))
 
-    def _array(self, name: str, kind: Any, length: int) -> npt.NDArray[Any]:
-        """Scratch space that lives from block to block."""
-        held = self._arrays.get(name)
-        if held is None or len(held) < length:
-            held = self._arrays[name] = np.empty(length + length // 8 + 16, dtype=kind)
-        return held
-
-
-def _kept(values: npt.NDArray[Any]) -> pa.Buffer:
-    """A copy in Arrow's memory, which is used again when the table is gone; numpy's would be cleared by the system each time."""
-    buffer = pa.allocate_buffer(values.nbytes)
-    np.frombuffer(buffer, dtype=values.dtype)[:] = values
-    return buffer
-
 
 def _numbers(values: npt.NDArray[Any]) -> pa.Array:
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, _kept(values)])
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
 def _strings(ends: npt.NDArray[np.int32], text: npt.NDArray[np.uint8]) -> pa.Array:
-    return pa.StringArray.from_buffers(len(ends) - 1, _kept(ends), _kept(text[: int(ends[-1])]))
+    return pa.StringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(text[: int(ends[-1])]))
 
 
 def _tag(name: str) -> Any:

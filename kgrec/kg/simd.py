@@ -45,6 +45,22 @@ def high64(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
+def special64(typing: Any, address: Any) -> Any:
+    """Whether one of the 64 bytes from ``address`` on is not ASCII, a backslash or a carriage return; as a mask of bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = _load(builder, args[0], _VECTOR)
+
+        def equals(byte: int) -> Any:
+            return builder.icmp_unsigned("==", text, ir.Constant(_VECTOR, [byte] * 64))
+
+        high = builder.icmp_signed("<", text, ir.Constant(_VECTOR, [0] * 64))
+        return builder.bitcast(builder.or_(high, builder.or_(equals(92), equals(13))), _WORD)
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
 def unequal64(typing: Any, left: Any, right: Any) -> Any:
     """Bit i is set where byte i from ``left`` on is not byte i from ``right`` on."""
 
