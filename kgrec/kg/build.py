@@ -140,6 +140,7 @@ def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, 
         connection.execute("SET memory_limit = ?", [f"{settings.memory_gb}GB"])
         connection.execute("SET temp_directory = ?", [str(Path(folder) / "spill")])
         connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET preserve_insertion_order = false")  # what is written is sorted; this only takes memory
         if store is None or "rdf" not in files:
             store = Path(folder) / "store"
             build_store([], store, ExtractSettings())

@@ -1,8 +1,8 @@
--- Facts between two entities, and the collapsed ones, join the raw triples.
+-- Facts between two entities, and the collapsed ones, join the raw triples; in no order, what is written is sorted later.
 -- in: near, mediators, collapsed    out: rows added to raw
 INSERT INTO raw
 SELECT s, p, o, 'rdf' FROM near
-WHERE s NOT IN (SELECT node FROM mediators) AND o NOT IN (SELECT node FROM mediators)
+ANTI JOIN mediators AS m ON s = m.node
+ANTI JOIN mediators AS n ON o = n.node
 UNION ALL
-SELECT h, r, t, 'rdf' FROM collapsed
-ORDER BY 1, 2, 3;
+SELECT h, r, t, 'rdf' FROM collapsed;
