@@ -47,7 +47,8 @@ class Graph:
         given = dict(zip(self.links["item_id"].to_pylist(), self.links["entity_id"].to_pylist(), strict=True))
         own = self.entities.filter(pc.starts_with(self.entities["entity_id"], item_node("")))["entity_id"].to_pylist()
         for node in own:
-            given.setdefault(node.removeprefix(item_node("")), node)
+            if node != item_node(""):
+                given.setdefault(node.removeprefix(item_node("")), node)
         return sorted(given.items())
 
 

@@ -168,6 +168,8 @@ def write(graph: Graph, out: Path, place: Path) -> list[Path]:
     nodes = graph.nodes()
     number: dict[str, int] = {}
     for item, entity in nodes:
+        if reason := _refuse("item", item):  # an item without a link is known by its node alone
+            raise DataError(f"item {item!r} {reason}", path=place)
         if entity in number:
             raise DataError(f"item {item!r} and another item are both {entity!r}; KGAT numbers each once", path=place)
         number[entity] = len(number)
@@ -193,4 +195,4 @@ def _refuse(what: str, text: str) -> str | None:
         return None
     if "\n" in text or "\r" in text:
         return "holds a line end, which KGAT's lists cannot"
-    return "holds a blank, which KGAT's item list cannot" if what == "item" and len(text.split()) != 1 else None
+    return "holds a blank, which KGAT's item list cannot" if what == "item" and text.split() != [text] else None

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from kgrec.data.io import sha256_file
@@ -87,6 +87,9 @@ def test_a_graph_comes_back_through_its_files(tmp_path: Path, films: Path, name:
 
 @every_format
 @settings(max_examples=40, deadline=None)
+@example(graph=make_graph([("Q42", "r", "item:0 2")], {}, {}))
+@example(graph=make_graph([("Q42", "r", "item: 0")], {}, {}))
+@example(graph=make_graph([("Q42", "r", "item:")], {}, {}))
 @given(graph=graphs(odd, odd))
 def test_any_text_comes_back_or_is_refused(name: FormatName, graph: Graph) -> None:
     try:
