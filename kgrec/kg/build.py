@@ -7,8 +7,6 @@ entities filtered (``filters``). Joins run in DuckDB on disk, so memory stays bo
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -30,7 +28,7 @@ from kgrec.kg.neighbourhood import gather_neighbourhood
 from kgrec.kg.quality import QualitySettings, relation_report
 from kgrec.kg.readers import KGAT_MAPS, KGAT_TRIPLES, KgatFolder, Triple, metadata_triples, read_recbole_kg
 from kgrec.kg.relations import INVERSES, VOTED_AWARDS, spell_out
-from kgrec.kg.sql import count, query_sql, run_sql
+from kgrec.kg.sql import count, database_on_disk, query_sql, quoted, run_sql
 from kgrec.kg.store import ExtractSettings, build_store, dump_files, open_store
 from kgrec.kg.titles import same_title
 from kgrec.kg.vocabulary import DESCRIPTIONS, NAMES
@@ -131,18 +129,9 @@ def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, 
     check_parquet(links, LINKS)
     files = _sources(kg, store, settings)
     out.mkdir(parents=True, exist_ok=True)
-    for leftover in out.parent.glob(f".{out.name}.work.*"):  # of a run that was killed
-        shutil.rmtree(leftover)
-    with (
-        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder,
-        duckdb.connect(str(Path(folder) / "kg.duckdb")) as connection,
-    ):
-        connection.execute("SET memory_limit = ?", [f"{settings.memory_gb}GB"])
-        connection.execute("SET temp_directory = ?", [str(Path(folder) / "spill")])
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET preserve_insertion_order = false")  # what is written is sorted; this only takes memory
+    with database_on_disk(out, settings.memory_gb) as (connection, folder):
         if store is None or "rdf" not in files:
-            store = Path(folder) / "store"
+            store = folder / "store"
             build_store([], store, ExtractSettings())
         open_store(connection, store)
         _register_items(connection, items, links)
@@ -222,8 +211,9 @@ def _ignored(kg: Path, files: Mapping[Source, list[Path]]) -> list[str]:
 def _register_items(connection: duckdb.DuckDBPyConnection, items: Path, links: Path) -> None:
     """Tables every source works on: ``items(node, item_id, title)``, and empty ``raw`` and ``given``."""
     connection.execute(
-        f"CREATE TABLE items AS SELECT coalesce(entity_id, ? || item_id) AS node, item_id, title FROM read_parquet('{items}') "
-        f"LEFT JOIN (SELECT item_id, entity_id FROM read_parquet('{links}')) USING (item_id) ORDER BY node",
+        "CREATE TABLE items AS SELECT coalesce(entity_id, ? || item_id) AS node, item_id, title "
+        f"FROM read_parquet({quoted(items)}) "
+        f"LEFT JOIN (SELECT item_id, entity_id FROM read_parquet({quoted(links)})) USING (item_id) ORDER BY node",
         [item_node("")],
     )
     connection.execute("CREATE TABLE raw(h VARCHAR, r VARCHAR, t VARCHAR, source VARCHAR)")
@@ -386,7 +376,7 @@ def _write(connection: duckdb.DuckDBPyConnection, out: Path, settings: KGSetting
     triples = connection.sql("SELECT h AS head, r AS relation, t AS tail FROM triples ORDER BY ALL")
     rows = write_batches(triples.to_arrow_reader(1 << 17), TRIPLES, out / "triples.parquet")
     entities = write_batches(entity_batches(connection, settings.languages), ENTITIES, out / "entities.parquet")
-    described = f"read_parquet('{out / 'entities.parquet'}')"
+    described = f"read_parquet({quoted(out / 'entities.parquet')})"
     linked = "NOT starts_with(node, 'item:')"
     inside = "node IN (SELECT h FROM triples UNION SELECT t FROM triples)"
     return {

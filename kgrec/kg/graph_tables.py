@@ -9,12 +9,12 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from kgrec.data.io import check_parquet
 from kgrec.data.schemas import ENTITIES, ITEMS, LINKS, TRIPLES
 from kgrec.errors import DataError
 from kgrec.kg.ids import item_node
-from kgrec.kg.sql import count, run_sql
+from kgrec.kg.sql import count, quoted, run_sql
 
 
 def open_graph(
@@ -50,15 +50,7 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, path: Path | None, s
     if path is None:
         connection.register(name, schema.empty_table())
         return
-    path = Path(path)
-    if not path.exists():
-        raise DataError("no such file; run the stage that writes it first", path=path)
-    try:
-        present = pq.read_schema(path).names
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"cannot be read as Parquet ({error})", path=path) from error
-    missing = [column for column in schema.names if column not in present]
-    if missing:
-        raise DataError(f"lacks column(s) {', '.join(missing)}; it has {', '.join(present)}", path=path)
-    quoted = str(path).replace("'", "''")
-    connection.execute(f"CREATE VIEW {name} AS SELECT {', '.join(schema.names)} FROM read_parquet('{quoted}')")
+    check_parquet(path, schema)
+    connection.execute(
+        f"CREATE VIEW {name} AS SELECT {', '.join(schema.names)} FROM read_parquet({quoted(Path(path))})"
+    )

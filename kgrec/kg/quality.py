@@ -12,7 +12,6 @@ is *isolated*, as is an entity without a fact.
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from kgrec.kg.graph_tables import open_graph
 from kgrec.kg.leaks import find_leaks
 from kgrec.kg.quality_plots import plot_relations
 from kgrec.kg.quality_tables import DROPPED, HUBS, ISOLATED, QUALITY
-from kgrec.kg.sql import count, query_sql, run_sql
+from kgrec.kg.sql import count, database_on_disk, query_sql, run_sql
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)
@@ -76,14 +75,9 @@ def relation_report(
     sources = read_parquet(graph / "relations.parquet", RELATIONS)
     out.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder,
-        duckdb.connect(str(Path(folder) / "quality.duckdb")) as connection,
+        database_on_disk(out, settings.memory_gb) as (connection, _),
         item_progress("relation report", total=5, unit="tables") as progress,
     ):
-        connection.execute("SET memory_limit = ?", [f"{settings.memory_gb}GB"])
-        connection.execute("SET temp_directory = ?", [str(Path(folder) / "spill")])
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET preserve_insertion_order = false")
         open_graph(connection, graph, items, links)
         catalogue = count(connection, "items")
         progress.advance()

@@ -20,12 +20,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +44,7 @@ from kgrec.kg.codes import decode, encode
 from kgrec.kg.dumps.blocks import SIZE, Block, open_blocks
 from kgrec.kg.relations import spell_out
 from kgrec.kg.scan import FACT, LABEL, LITERAL, NAME, TYPE, Rows, Scanner
+from kgrec.kg.sql import database_on_disk, quoted
 from kgrec.kg.vocabulary import ALIASES, DESCRIPTIONS, LITERALS, NAMES, TYPES
 from kgrec.progress import get_logger, item_progress
 
@@ -410,8 +409,8 @@ def _write_terms(parts: list[Path], path: Path, settings: ExtractSettings) -> No
     if not parts:
         _write(SCHEMAS["terms"].empty_table(), path, "terms")
         return
-    with _connect(path.parent, settings.memory_gb) as connection:
-        files = ", ".join(f"'{part}'" for part in parts)
+    with database_on_disk(path, settings.memory_gb) as (connection, _):
+        files = ", ".join(quoted(part) for part in parts)
         connection.execute(f"CREATE TABLE terms AS SELECT DISTINCT code, term FROM read_parquet([{files}])")
         twice = connection.execute(
             "SELECT list_sort(list(term)) FROM terms GROUP BY code HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
@@ -421,18 +420,6 @@ def _write_terms(parts: list[Path], path: Path, settings: ExtractSettings) -> No
         with pq.ParquetWriter(path, SCHEMAS["terms"], **PARQUET_OPTIONS) as writer:
             for batch in connection.sql("SELECT code, term FROM terms ORDER BY code").to_arrow_reader(1 << 20):
                 writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMAS["terms"]))
-
-
-@contextmanager
-def _connect(folder: Path, memory_gb: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    with (
-        tempfile.TemporaryDirectory(dir=folder, prefix=".duckdb.") as spill,
-        duckdb.connect(str(Path(spill) / "work.duckdb")) as connection,
-    ):
-        connection.execute("SET memory_limit = ?", [f"{memory_gb}GB"])
-        connection.execute("SET temp_directory = ?", [str(Path(spill) / "spill")])
-        connection.execute("SET enable_progress_bar = false")
-        yield connection
 
 
 def _fingerprint(sources: list[str], settings: ExtractSettings) -> str:
@@ -480,8 +467,8 @@ def open_store(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     if read_json(folder / "manifest.json").get("format") != FORMAT:
         raise DataError("was written by another version of kgrec; run the extract stage again", path=folder)
     for name in TABLES:
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{folder}/{name}/*.parquet')")
-    connection.execute(f"CREATE VIEW terms AS SELECT * FROM read_parquet('{folder}/terms.parquet')")
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({quoted(folder / name / '*.parquet')})")
+    connection.execute(f"CREATE VIEW terms AS SELECT * FROM read_parquet({quoted(folder / 'terms.parquet')})")
     connection.create_function("arithmetic_node", _nodes, ["BIGINT"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
     connection.create_function("code", _codes, ["VARCHAR"], "BIGINT", type="arrow")  # type: ignore[call-overload]
     connection.execute(

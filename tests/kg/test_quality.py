@@ -172,7 +172,7 @@ def test_bad_input(report: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"triples\.parquet: holds no triple"):
         report([], ["1"])
     (tmp_path / "graph" / "triples.parquet").write_bytes(b"PAR1 but no more")
-    with pytest.raises(DataError, match=r"triples\.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"triples\.parquet: cannot be read as the Parquet table"):
         relation_report(
             tmp_path / "graph",
             tmp_path / "items.parquet",

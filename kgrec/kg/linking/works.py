@@ -18,6 +18,7 @@ import pyarrow as pa
 from kgrec.data.io import read_json
 from kgrec.kg.linking.identifiers import SCHEMES
 from kgrec.kg.literals import unescape
+from kgrec.kg.sql import database_on_disk
 from kgrec.kg.store import open_store
 from kgrec.kg.vocabulary import ALIASES, CROSS_IDS, DATES, NAMES
 
@@ -72,11 +73,10 @@ EDITIONS = (("book.book.editions", "book.book_edition.isbn"), ("book.book_editio
 @contextmanager
 def opened(store: Path, memory_gb: float = 1.0) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the views of ``store``, which works on disk once it has used ``memory_gb``."""
-    with TemporaryDirectory(prefix="kgrec.link.") as spill, duckdb.connect(f"{spill}/work.duckdb") as connection:
-        connection.execute("SET memory_limit = ?", [f"{memory_gb}GB"])
-        connection.execute("SET temp_directory = ?", [f"{spill}/spill"])
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET preserve_insertion_order = false")
+    with (
+        TemporaryDirectory(prefix="kgrec.link.") as folder,
+        database_on_disk(Path(folder) / "link", memory_gb) as (connection, _),
+    ):
         open_store(connection, store)
         yield connection
 
