@@ -79,31 +79,33 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None, columns: Seq
     :param schema: columns that must be there with these types; they are selected in this order
     :raises DataError: if the file is missing, not Parquet, or lacks a column of ``schema``
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError("no such file; run the stage that writes it first", path=path)
+    if schema is not None:
+        columns = schema.names
+    wanted = None if columns is None else list(columns)
+    _check_columns(path, wanted or ())
     try:
-        present = pq.read_schema(path).names
-        wanted = schema.names if schema is not None else columns
-        missing = [name for name in wanted or () if name not in present]
-        if missing:
-            raise DataError(f"lacks column(s) {', '.join(missing)}; it has {', '.join(present)}", path=path)
-        table = pq.read_table(path, columns=list(wanted) if wanted is not None else None)
+        table = pq.read_table(path, columns=wanted)
         return table.cast(schema) if schema is not None else table
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"cannot be read as the Parquet table it should be ({error})", path=path) from error
 
 
 def check_parquet(path: Path | str, schema: pa.Schema) -> None:
     """Look at the columns of a Parquet file without reading it. :raises DataError: as ``read_parquet``"""
-    path = Path(path)
-    if not path.exists():
+    _check_columns(path, schema.names)
+
+
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError)
+
+
+def _check_columns(path: Path | str, wanted: Sequence[str]) -> None:
+    if not Path(path).exists():
         raise DataError("no such file; run the stage that writes it first", path=path)
     try:
         present = pq.read_schema(path).names
-    except (pa.ArrowInvalid, OSError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"cannot be read as the Parquet table it should be ({error})", path=path) from error
-    if missing := [name for name in schema.names if name not in present]:
+    if missing := [name for name in wanted if name not in present]:
         raise DataError(f"lacks column(s) {', '.join(missing)}; it has {', '.join(present)}", path=path)
 
 

@@ -51,7 +51,7 @@ class QualitySettings(Settings):
     min_triples: int = Field(10, ge=1)
     """A smaller relation is called no duplicate, inverse or constant."""
 
-    memory_gb: float = Field(4.0, gt=0)
+    memory_gb: float = Field(1.0, gt=0)
     """Memory DuckDB may use before it works on disk; changes no output."""
 
 
