@@ -98,7 +98,9 @@ def collect_media(
         text_rows, text_report = _collect_texts(titles, item_of, entity_table, texts, settings.texts, ledger)
         text_table = pa.table([list(c) for c in zip(*text_rows, strict=True)] or [[]] * 3, schema=schemas.TEXTS)
         write_parquet(text_table, out / "texts.parquet", sort_by=["key"])
-        ledger_table = pa.table([list(c) for c in zip(*ledger, strict=True)] or [[]] * 5, schema=schemas.LEDGER)
+        ledger_table = pa.table(
+            [list(c) for c in zip(*((*row, "", "") for row in ledger), strict=True)] or [[]] * 7, schema=schemas.LEDGER
+        )
         write_parquet(ledger_table, out / "ledger.parquet", sort_by=["key", "modality"])
     report = {"image": image_report, "text": text_report, "linked_items": _coverage(ledger, linked)}
     log.info("collected media", pictures=image_report["ok"], texts=len(text_rows))
@@ -229,6 +231,7 @@ class _ShardWriter:
         columns = [
             [key for key, _ in self._rows], [p.sha256 for p in pictures], [p.data for p in pictures],
             [p.width for p in pictures], [p.height for p in pictures], [p.format for p in pictures],
+            [p.phash for p in pictures],
         ]  # fmt: skip
         writer.write_table(pa.table(columns, schema=schemas.IMAGES))
         self._rows, self._in_group = [], 0

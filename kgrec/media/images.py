@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Set
 from dataclasses import dataclass
 
+import imagehash
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -25,13 +26,14 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 
 @dataclass(frozen=True)
 class Picture:
-    """A file that passed all checks. ``width`` and ``height`` in pixels, as stored."""
+    """A file that passed all checks. ``width`` and ``height`` in pixels, as stored; ``phash`` see :func:`perceptual_hash`."""
 
     sha256: str
     data: bytes
     width: int
     height: int
     format: str
+    phash: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def check_picture(
         image.load()
         if spread(image) < uniform_below:
             return Rejected("placeholder: near-uniform colour")
+        phash = perceptual_hash(image)
     except UnidentifiedImageError:
         return Rejected(f"not an image: {_kind_of_text(data)}")
     except Image.DecompressionBombError:
@@ -79,7 +82,7 @@ def check_picture(
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError) as error:
         kind = "truncated" if "truncated" in str(error).lower() else "damaged"
         return Rejected(f"{kind}: {error}")
-    return Picture(sha256, data, width, height, image.format or "")
+    return Picture(sha256, data, width, height, image.format or "", phash)
 
 
 def spread(image: Image.Image) -> float:
@@ -90,6 +93,11 @@ def spread(image: Image.Image) -> float:
     """
     small = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), dtype=np.float64)
     return float(small.reshape(-1, 3).std(axis=0).max())
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits that change little when a picture is scaled, compressed or tinted: signs of its lowest cosine frequencies."""
+    return int(str(imagehash.phash(image.convert("RGB"))), 16)
 
 
 def _kind_of_text(data: bytes) -> str:

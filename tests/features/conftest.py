@@ -41,7 +41,7 @@ class Media:
                 row = dict(
                     zip(
                         schemas.IMAGES.names,
-                        (key, sha256(data).hexdigest(), data, *image.size, image.format),
+                        (key, sha256(data).hexdigest(), data, *image.size, image.format, 0),
                         strict=True,
                     )
                 )

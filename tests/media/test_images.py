@@ -36,7 +36,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_a_good_picture_of_each_format_keeps_its_bytes(make_picture: Callable[..., bytes], kind: str) -> None:
     data = make_picture(1, (60, 90), kind)
     outcome = check_picture(data, **LIMITS)
-    assert outcome == Picture(hashlib.sha256(data).hexdigest(), data, 60, 90, kind)
+    assert outcome == Picture(hashlib.sha256(data).hexdigest(), data, 60, 90, kind, outcome.phash)
 
 
 def test_a_greyscale_picture_is_good(make_picture: Callable[..., bytes]) -> None:

@@ -144,12 +144,12 @@ def _write_media(folder: Path, ids: list[str], titles: list[str], rng: np.random
     for place, item in enumerate(ids):
         key, ok = f"item:{item}", item not in NO_POSTER
         picture = ("ok", "") if ok else ("missing", "no file")
-        ledger += [(key, "image", *picture, "posters"), (key, "text", "ok", "", "plots")]
+        ledger += [(key, "image", *picture, "posters", "", ""), (key, "text", "ok", "", "plots", "", "")]
         if ok:
             kind = "PNG" if place % 2 else "JPEG"
             buffer = io.BytesIO()
             Image.fromarray(np.full((150, 100, 3), rng.integers(40, 220, 3), np.uint8)).save(buffer, kind)
-            images.append((key, "0" * 64, buffer.getvalue(), 100, 150, kind.lower()))
+            images.append((key, "0" * 64, buffer.getvalue(), 100, 150, kind.lower(), place))
     half = len(images) // 2
     for shard, rows in enumerate((images[:half], images[half:])):
         write_parquet(_table(rows, IMAGES), folder / "images" / f"images-{shard:05d}.parquet")

@@ -1,0 +1,1 @@
+"""The network: asking politely, keeping every answer, and answering again without it."""
