@@ -16,7 +16,7 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 WORK = Path(".kgrec")
 
 #: folders of the raw files; each always exists, and may be empty
-ROLES = ("ratings", "links", "kg", "posters", "texts")
+ROLES = ("ratings", "links", "kg", "posters", "texts", "audio", "video", "features")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
     "media": ("images", "texts.parquet", "ledger.parquet"),
     "features": ("image.parquet", "text.parquet"),
     "split": ("train.parquet", "valid.parquet", "test.parquet", "protocol.json"),
-    "graph": ("collaborative.dgl", "image.dgl", "text.dgl", "vocab.parquet", "sequences.parquet"),
+    "graph": ("collaborative.dgl", "modalities", "vocab.parquet", "sequences.parquet"),
     "train": ("models", "live"),
     "evaluate": ("metrics.json", "significance.json", "users.parquet", "plots"),
     "publish": ("model",),

@@ -73,6 +73,12 @@ class Sources(Settings):
     """Images named by item id."""
     texts: list[SourceSettings] = Field(default_factory=list)
     """Plots and metadata of items."""
+    audio: list[SourceSettings] = Field(default_factory=list)
+    """Audio clips named by item id."""
+    video: list[SourceSettings] = Field(default_factory=list)
+    """Videos named by item id."""
+    features: list[SourceSettings] = Field(default_factory=list)
+    """Vectors made elsewhere, with the ids of their rows."""
 
     @field_validator("*", mode="before")
     @classmethod

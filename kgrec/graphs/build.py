@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from kgrec.config import Settings
-from kgrec.data.io import atomic_file, read_parquet
+from kgrec.data.io import atomic_file, atomic_folder, read_parquet
 from kgrec.data.schemas import ENTITIES, INTERACTIONS, ITEMS, LINKS, TRIPLES
 from kgrec.errors import DataError
 from kgrec.graphs.dgl_compat import save_graphs
@@ -25,7 +25,6 @@ from kgrec.graphs.modality import Features, read_features, split_by_modality
 from kgrec.graphs.sequences import Order, Sequences, bfs_sequences, write_sequences
 from kgrec.graphs.vocab import Vocabulary, natural_sort
 
-COLLABORATIVE = "collaborative"
 
 
 class GraphSettings(Settings):
@@ -58,7 +57,8 @@ def build_graph(
 
     :param split: folder with ``train.parquet``, ``valid.parquet`` and ``test.parquet``
     :param features: folder with one ``<modality>.parquet`` per modality; may be empty
-    :param out: folder that gets ``collaborative.dgl``, ``<modality>.dgl``, ``vocab.parquet`` and ``sequences.parquet``
+    :param out: folder that gets ``collaborative.dgl``, ``modalities/<modality>.dgl``, ``vocab.parquet`` and
+        ``sequences.parquet``
     :return: counts and coverage
     :raises DataError: if a table is missing or damaged, links are not one to one, or there is no training interaction
     """
@@ -94,13 +94,12 @@ def build_graph(
         length=settings.sequence_length, order=settings.sequence_order, max_hops=settings.max_hops, seed=settings.seed,
     )  # fmt: skip
 
-    graphs = {COLLABORATIVE: graph, **split_by_modality(graph, modalities)}
     out.mkdir(parents=True, exist_ok=True)
-    for stale in set(out.glob("*.dgl")) - {out / f"{name}.dgl" for name in graphs}:
-        stale.unlink()
-    for name, one in graphs.items():
-        with atomic_file(out / f"{name}.dgl") as temporary:
-            save_graphs(temporary, [one])
+    with atomic_file(out / "collaborative.dgl") as temporary:
+        save_graphs(temporary, [graph])
+    with atomic_folder(out / "modalities") as folder:
+        for name, one in split_by_modality(graph, modalities).items():
+            save_graphs(folder / f"{name}.dgl", [one])
     vocabulary.write(out / "vocab.parquet")
     write_sequences(sequences, out / "sequences.parquet")
 
@@ -200,12 +199,7 @@ def _read_modalities(folder: Path, vocabulary: Vocabulary, names: _Names) -> dic
             entity if entity.startswith("item:") else f"item:{item}" if item is not None else f"entity:{entity}"
         )
         others.append(f"entity:{entity}" if item is not None else None)
-    tables = {path.stem: path for path in sorted(folder.glob("*.parquet"))}
-    if COLLABORATIVE in tables:
-        raise DataError(
-            f"{COLLABORATIVE!r} is the graph's own name; name the modality otherwise", path=tables[COLLABORATIVE]
-        )
-    return {name: read_features(path, keys, others) for name, path in tables.items()}
+    return {path.stem: read_features(path, keys, others) for path in sorted(folder.glob("*.parquet"))}
 
 
 def _coverage(modality: Features, n_items: int) -> dict[str, int]:

@@ -112,7 +112,7 @@ class GraphData:
 def load_graph(folder: Path) -> GraphData:
     """Read what the graph stage wrote.
 
-    :param folder: holds ``collaborative.dgl``, ``<modality>.dgl``, ``vocab.parquet`` and ``sequences.parquet``
+    :param folder: holds ``collaborative.dgl``, ``modalities/<modality>.dgl``, ``vocab.parquet`` and ``sequences.parquet``
     :raises DataError: if a file is missing, damaged, or disagrees with another
     """
     from kgrec.graphs.dgl_compat import load_graphs  # importing DGL takes seconds; whoever holds a GraphData need not
@@ -133,19 +133,17 @@ def load_graph(folder: Path) -> GraphData:
     heads, rels, tails = read_edges(graph, vocabulary.relations)
     train = (rels == vocabulary.relations.index(INTERACT)) & (heads < n_users)
     modalities = {}
-    for path in sorted(folder.glob("*.dgl")):
-        if path.stem != "collaborative":
-            nodes = load_graphs(path)[0].nodes
-            try:
-                feature, present = (
-                    torch.cat([nodes[kind].data[name] for kind in ("item", "entity")])
-                    for name in ("feature", "present")
-                )
-            except KeyError:
-                raise DataError(
-                    "has no feature and present on items and entities; rerun the graph stage", path=path
-                ) from None
-            modalities[path.stem] = ModalityData(feature.float(), present.bool())
+    for path in sorted((folder / "modalities").glob("*.dgl")):
+        nodes = load_graphs(path)[0].nodes
+        try:
+            feature, present = (
+                torch.cat([nodes[kind].data[name] for kind in ("item", "entity")]) for name in ("feature", "present")
+            )
+        except KeyError:
+            raise DataError(
+                "has no feature and present on items and entities; rerun the graph stage", path=path
+            ) from None
+        modalities[path.stem] = ModalityData(feature.float(), present.bool())
     sequences = read_sequences(folder / "sequences.parquet")
     return GraphData(
         n_users=n_users,

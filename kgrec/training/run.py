@@ -88,7 +88,7 @@ def train_models(
             "has no interactions to choose the epoch by; give the split a validation share",
             path=split / "valid.parquet",
         )
-    inputs = {path.name: sha256_file(path) for path in sorted(graph.glob("*")) if path.suffix in (".dgl", ".parquet")}
+    inputs = {path.name: sha256_file(path) for path in sorted(graph.rglob("*")) if path.suffix in (".dgl", ".parquet")}
     inputs["valid.parquet"] = sha256_file(split / "valid.parquet")
     moved = data.to(device)
     summary: dict[str, Any] = {}

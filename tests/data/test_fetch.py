@@ -151,7 +151,7 @@ def test_demo(tmp_path: Path) -> None:
         counts = fetch(tmp_path / out, parse_settings(FetchSettings, values), tmp_path / "cache")
     written = read_json(tmp_path / "a/sources.json")
     assert written["synthetic"] is True
-    assert {source["role"] for source in written["sources"]} == set(ROLES)
+    assert {source["role"] for source in written["sources"]} == {"ratings", "links", "kg", "posters", "texts"}
     assert {source["origin"] for source in written["sources"]} == {"generated with seed 3"}
     for source in written["sources"]:
         content = (tmp_path / "a/raw" / source["role"] / source["name"]).read_bytes()

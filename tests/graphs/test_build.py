@@ -96,7 +96,7 @@ def test_sequences_and_graph_ignore_who_met_what_in_valid_and_test(world, tmp_pa
     """Other pairs of the same users and items give the same bytes."""
     for name, changed in (("a", world), ("b", world.but(valid=[("1", "11")], test=[("2", "9"), ("10", "10")]))):
         build(changed, tmp_path / name)
-    for file in ("collaborative.dgl", "image.dgl", "text.dgl", "sequences.parquet", "vocab.parquet"):
+    for file in ("collaborative.dgl", "modalities/image.dgl", "modalities/text.dgl", "sequences.parquet", "vocab.parquet"):
         assert (tmp_path / "a/out" / file).read_bytes() == (tmp_path / "b/out" / file).read_bytes()
 
 
@@ -110,8 +110,9 @@ def test_same_input_in_other_order_gives_the_same_bytes(world, tmp_path):
     )
     build(world, tmp_path / "a")
     build(shuffled, tmp_path / "b")
-    for path in (tmp_path / "a/out").iterdir():
-        assert path.read_bytes() == (tmp_path / "b/out" / path.name).read_bytes(), path.name
+    for path in (path for path in (tmp_path / "a/out").rglob("*") if path.is_file()):
+        name = path.relative_to(tmp_path / "a/out")
+        assert path.read_bytes() == (tmp_path / "b/out" / name).read_bytes(), name
 
 
 def test_modalities(built):
@@ -126,7 +127,7 @@ def test_modalities(built):
 
 
 def test_graphs_open_with_types_features_and_masks(built):
-    collaborative, image = (load_graphs(built[1] / f"{name}.dgl")[0] for name in ("collaborative", "image"))
+    collaborative, image = (load_graphs(built[1] / f"{name}.dgl")[0] for name in ("collaborative", "modalities/image"))
     assert sorted(collaborative.ntypes) == ["entity", "item", "user"]
     assert ("item", "sequel", "item") in collaborative.canonical_etypes
     assert ("entity", "sequel^-1", "item") in collaborative.canonical_etypes
@@ -218,7 +219,7 @@ def test_vocabulary_of_another_graph_is_an_error(built):
 
 
 def test_modality_file_without_features_is_an_error(built):
-    (built[1] / "audio.dgl").write_bytes((built[1] / "collaborative.dgl").read_bytes())
+    (built[1] / "modalities" / "audio.dgl").write_bytes((built[1] / "collaborative.dgl").read_bytes())
     with pytest.raises(DataError, match=r"audio\.dgl: has no feature"):
         load_graph(built[1])
 
