@@ -1,4 +1,5 @@
-"""Poster files are looked up by the item id their name carries: ``<item_id>.<suffix>``, in zip archives and in folders.
+"""Media files are looked up by the key their name carries: ``<item_id>.<suffix>`` or ``entity:<entity_id>.<suffix>``, in zip
+archives and in folders. What a file system does not allow in a name is percent-encoded (``entity%3Aa%2Fb.jpg``).
 
 A later layer hides an earlier one: an overrides folder before plain files before archives. So one poster is replaced by
 dropping one file beside the archive.
@@ -6,46 +7,68 @@ dropping one file beside the archive.
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from kgrec.errors import ConfigError, DataError
-from kgrec.media.images import SUFFIXES
+from kgrec.media.images import SUFFIXES as _IMAGE_SUFFIXES
+
+#: endings of file names, in lower case, by modality
+SUFFIXES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "image": _IMAGE_SUFFIXES,
+        "audio": frozenset({".mp3", ".flac", ".wav", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma"}),
+        "video": frozenset({".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".ogv", ".wmv"}),
+    }
+)
+_NOUNS = {"image": "posters", "audio": "audio files", "video": "videos"}
 
 
-@dataclass(frozen=True)
-class PosterFile:
-    """One file that may be a picture. ``read`` returns its bytes, at most ``limit + 1`` of them."""
+class MediaFile(ABC):
+    """One file that may be a picture or a clip."""
 
-    name: str
-    read: Callable[[int], bytes]
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Where it is, for a person: ``<folder or archive>/<path in it>``."""
+
+    @abstractmethod
+    def read(self, limit: int) -> bytes:
+        """Its bytes, at most ``limit + 1`` of them. :raises DamagedMember: if it cannot be unpacked"""
 
 
 class DamagedMember(Exception):
     """A member of an otherwise readable archive cannot be unpacked; the message says why."""
 
 
-class PosterFiles:
-    """All poster files of a folder, by item id. A context manager: archives stay open while it is.
+class MediaFiles:
+    """All files of one modality in a folder, by media key. A context manager: archives stay open while it is.
 
     :param folder: holds ``*.zip`` archives, files, or both; subfolders are searched
+    :param modality: image, audio or video: which endings count, see :data:`SUFFIXES`
     :param overrides: another folder of files that hide those of ``folder``
     :raises DataError: if ``folder`` does not exist or an archive is not a complete zip file
     :raises ConfigError: if ``overrides`` does not exist
     """
 
-    def __init__(self, folder: Path, overrides: Path | None = None) -> None:
+    def __init__(self, folder: Path, modality: str = "image", overrides: Path | None = None) -> None:
         if not folder.is_dir():
-            raise DataError("no such folder of posters; run the fetch stage first", path=folder)
+            raise DataError(f"no such folder of {_NOUNS[modality]}; run the fetch stage first", path=folder)
         if overrides is not None and not overrides.is_dir():
             raise ConfigError(f"media.overrides: {overrides} is not a folder; create it or set it to null")
-        self.by_item: dict[str, PosterFile] = {}
-        #: names of files that hid behind another file of the same item in the same layer
+        self._suffixes = SUFFIXES[modality]
+        self.by_key: dict[str, MediaFile] = {}
+        #: names of files that hid behind another file of the same key in the same layer
         self.ambiguous: list[str] = []
         self._archives = ExitStack()
         try:
@@ -55,61 +78,104 @@ class PosterFiles:
             if overrides is not None:
                 self._add_layer(self._plain(overrides))
         except BaseException:
-            self._archives.close()
+            self.close()
             raise
 
-    def __enter__(self) -> PosterFiles:
+    def __enter__(self) -> MediaFiles:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archives."""
         self._archives.close()
 
-    def _add_layer(self, files: Iterable[tuple[PurePosixPath, PosterFile]]) -> None:
-        layer: dict[str, PosterFile] = {}
-        for path, file in files:
-            hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-            if hidden or path.suffix.lower() not in SUFFIXES:
-                continue
-            item_id = unquote(path.stem)
-            if item_id in layer:
+    def _add_layer(self, files: Iterable[tuple[str, MediaFile]]) -> None:
+        layer: dict[str, MediaFile] = {}
+        for stem, file in files:
+            key = media_key(unquote(stem))
+            if key in layer:
                 self.ambiguous.append(file.name)
             else:
-                layer[item_id] = file
-        self.by_item.update(layer)
+                layer[key] = file
+        self.by_key.update(layer)
 
-    def _plain(self, folder: Path) -> Iterable[tuple[PurePosixPath, PosterFile]]:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            relative = PurePosixPath(path.relative_to(folder).as_posix())
-            yield relative, PosterFile(f"{folder.name}/{relative}", _FileReader(path))
+    def _plain(self, folder: Path) -> Iterator[tuple[str, MediaFile]]:
+        found = []
+        for root, _, names in os.walk(folder):
+            inside = Path(root).relative_to(folder).as_posix()
+            found += [name if inside == "." else f"{inside}/{name}" for name in names]
+        for path in sorted(found, key=lambda path: path.split("/")):
+            stem = self._stem(path)
+            if stem and (folder / path).is_file():
+                yield stem, _PlainFile(folder, path)
 
-    def _members(self, archive: Path) -> Iterable[tuple[PurePosixPath, PosterFile]]:
+    def _members(self, archive: Path) -> Iterator[tuple[str, MediaFile]]:
         try:
             opened = self._archives.enter_context(zipfile.ZipFile(archive))
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"is not a complete zip archive ({error}); fetch it again", path=archive) from None
         for member in sorted(opened.infolist(), key=lambda info: info.filename):
-            if not member.is_dir():
-                file = PosterFile(f"{archive.name}/{member.filename}", _MemberReader(opened, member))
-                yield PurePosixPath(member.filename), file
+            stem = "" if member.is_dir() else self._stem(member.filename)
+            if stem:
+                yield stem, _Member(archive.name, opened, member)
+
+    def _stem(self, path: str) -> str:
+        """The part of the file's name that is a key; empty if it is no file of this modality."""
+        *folders, name = path.split("/")
+        stem, suffix = os.path.splitext(name)
+        hidden = any(part.startswith((".", "__MACOSX")) for part in [*folders, name])
+        return stem if suffix.lower() in self._suffixes and not hidden else ""
 
 
-@dataclass(frozen=True)
-class _FileReader:
-    path: Path
+def media_key(name: str) -> str:
+    """``item:<name>``, unless ``name`` is a key already: ``item:…`` or ``entity:…``."""
+    return name if name.startswith(("item:", "entity:")) else f"item:{name}"
 
-    def __call__(self, limit: int) -> bytes:
-        with self.path.open("rb") as stream:
+
+@dataclass(frozen=True, slots=True)
+class _PlainFile(MediaFile):
+    folder: Path
+    path: str
+
+    @property
+    def name(self) -> str:
+        return os.fsencode(f"{self.folder.name}/{self.path}").decode("utf-8", "replace")
+
+    def read(self, limit: int) -> bytes:
+        with (self.folder / self.path).open("rb") as stream:
             return stream.read(limit + 1)
 
 
-@dataclass(frozen=True)
-class _MemberReader:
+@dataclass(frozen=True, slots=True)
+class _Member(MediaFile):
+    archive_name: str
     archive: zipfile.ZipFile
     member: zipfile.ZipInfo
 
-    def __call__(self, limit: int) -> bytes:
+    @property
+    def name(self) -> str:
+        return f"{self.archive_name}/{self.member.filename}"
+
+    def read(self, limit: int) -> bytes:
         try:
             with self.archive.open(self.member) as stream:
                 return stream.read(limit + 1)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
             raise DamagedMember(str(error)) from None
+
+
+PosterFile = MediaFile
+
+
+class PosterFiles(MediaFiles):
+    """Posters by item id."""
+
+    def __init__(self, folder: Path, overrides: Path | None = None) -> None:
+        super().__init__(folder, "image", overrides)
+
+    @property
+    def by_item(self) -> dict[str, MediaFile]:
+        """The files of items, without ``item:``."""
+        return {key.removeprefix("item:"): file for key, file in self.by_key.items() if key.startswith("item:")}
