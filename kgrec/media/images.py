@@ -195,8 +195,8 @@ def spread(image: Image.Image) -> float:
     Shrinking takes compression noise and small lettering out: the grey cards of film sites come to less than 10, the
     plainest real posters to more than 20.
     """
-    small = np.asarray(_shrunk(image), dtype=np.float64)
-    return float(small.reshape(-1, 3).std(axis=0).max())
+    channels = np.asarray(_shrunk(image)).reshape(-1, 3).T
+    return float(np.ascontiguousarray(channels, dtype=np.float64).std(axis=1).max())
 
 
 def perceptual_hash(image: Image.Image) -> int:
