@@ -153,7 +153,7 @@ def drift_warnings(metrics: Mapping[str, Any], settings: DriftSettings) -> list[
             found.append(f"{modality}: another encoder than the baseline's, now {measured['encoder']}")
         for name, limit, low, what in (
             ("keys_kept", settings.min_keys_kept, True, "of the sampled keys are still there"),
-            ("neighbours_kept_unchanged", settings.min_neighbours_kept, True, "of neighbours are kept where the content is the same"),
+            ("neighbours_kept_unchanged", settings.min_neighbours_kept, True, "of neighbours are kept where content is the same"),
             ("norm_shift", settings.max_norm_shift, False, "of the mean is how far the lengths moved"),
         ):  # fmt: skip
             value = drift[name]

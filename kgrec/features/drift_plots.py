@@ -16,7 +16,7 @@ from kgrec.data.io import atomic_file
 
 # of Okabe and Ito's colours, told apart by colour-blind readers too
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#E69F00", "#009E73", "#555555"
-_BINS, _STEPS = 32, 10
+_BINS, _STEPS = 33, 10
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,14 @@ def _draw_norms(axis: Axes, panel: Panel) -> None:
         return
     edges = _edges(panel)
     top = 0.0
-    for values, colour, name in ((panel.before, _ORANGE, "before"), (panel.after, _BLUE, "now")):
-        if values:
-            shares = _shares(values, edges)
-            axis.stairs(shares, edges, color=colour, fill=name == "now", alpha=0.35 if name == "now" else 1.0)
-            axis.stairs(shares, edges, color=colour, linewidth=1.6, label=name)
-            top = max(top, float(shares.max()))
+    if panel.after:
+        shares = _shares(panel.after, edges)
+        axis.stairs(shares, edges, color=_BLUE, fill=True, alpha=0.35, label="now")
+        top = float(shares.max())
+    if panel.before:
+        shares = _shares(panel.before, edges)
+        axis.stairs(shares, edges, color=_ORANGE, linewidth=1.5, label="before")
+        top = max(top, float(shares.max()))
     axis.set_ylim(0, 1.3 * top)
     axis.ticklabel_format(axis="x", useOffset=False)
     axis.locator_params(axis="x", nbins=6)
@@ -118,7 +120,8 @@ def _draw_kept(axis: Axes, panel: Panel) -> None:
         return
     shares = _steps(panel.kept)
     axis.bar(np.arange(_STEPS + 1) / _STEPS, shares, width=0.08, color=_GREEN)
-    axis.set_ylim(0, 1.3 * float(shares.max()))
+    axis.set_ylim(0, 1.25)
+    axis.set_yticks([0, 0.25, 0.5, 0.75, 1])
     mean = float(np.mean(panel.kept))
     axis.axvline(mean, color=_BLUE, linewidth=1.4, label=f"mean {mean:.3f}")
     if panel.at_random is not None:
