@@ -180,7 +180,7 @@ def _encode(
 
     def finish(batch: _Batch, future: Future[Any]) -> None:
         result = future.result()
-        vectors = (result if on_cpu else encoder.encode(result)).numpy()[: len(batch[1])]
+        vectors = (result if on_cpu else encoder.encode(result)).vectors.numpy()[: len(batch[1])]
         with np.errstate(over="ignore"):  # told below, with the content's name
             halves = vectors.astype(np.float16)
         if not np.isfinite(halves).all():

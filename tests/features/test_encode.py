@@ -204,7 +204,7 @@ def test_a_vector_that_is_not_finite_is_an_error(
     media: Any, tmp_path: Path, clip: FeaturesSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media.write(IMAGES, TEXTS)
-    monkeypatch.setattr(base.Encoder, "encode", lambda self, batch: torch.full((8, 24), 1e6))
+    monkeypatch.setattr(base.Encoder, "encode", lambda self, batch: base.Encoded(torch.full((8, 24), 1e6)))
     with pytest.raises(DataError, match=r"not finite in float16 for content [0-9a-f]{64}"):
         run(media, tmp_path, clip)
     assert not (tmp_path / "out").exists() or not output(tmp_path)
@@ -215,7 +215,7 @@ def test_workers_that_only_preprocess_give_the_same_vectors(tiny: Any) -> None:
     encoder = open_encoder(tiny.open_clip, "image", "cpu")
     contents = [(f"{i:064x}", IMAGES[f"item:{i}"]) for i in range(11)]
     expected = dict(row for rows in _encode(encoder, iter(contents), 11) for row in rows)
-    encoder.encode = encoder.forward  # type: ignore[method-assign]
+    encoder.encode = lambda batch: base.Encoded(encoder.forward(batch))  # type: ignore[method-assign,assignment]
     encoder.device = SimpleNamespace(type="other")  # type: ignore[assignment]
     with torch.inference_mode():
         found = dict(row for rows in _encode(encoder, iter(contents), 11) for row in rows)

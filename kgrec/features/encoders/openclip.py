@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kgrec.features.encoders.base import ImageEncoder, TextEncoder, hash_json, unavailable
+from kgrec.features.encoders.base import ImageEncoder, Precision, TextEncoder, hash_json, unavailable
 from kgrec.features.encoders.hub import cached, from_hub
 from kgrec.features.torchvision_compat import prepare_torchvision
 
@@ -48,7 +48,9 @@ def is_cached(model: str, tag: str) -> bool:
 class OpenClipImage(ImageEncoder):
     """Image tower. :raises EncoderUnavailable: if package, model, tag or weights cannot be had"""
 
-    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
+    ) -> None:
         model, _, preprocess = _load(name)
         import open_clip
         from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -58,7 +60,7 @@ class OpenClipImage(ImageEncoder):
         self._preprocess = preprocess
         self._width = int(open_clip.get_model_config(_parse(name)[0])["embed_dim"])
         side = max(size) if isinstance(size, (tuple, list)) else int(size)
-        super().__init__(name, model.to(device), device, batch_size, transform=transform, side=side)
+        super().__init__(name, model.to(device), device, batch_size, precision, transform=transform, side=side)
 
     @property
     def width(self) -> int:
@@ -78,7 +80,9 @@ class OpenClipImage(ImageEncoder):
 class OpenClipText(TextEncoder):
     """Text tower. :raises EncoderUnavailable: if package, model, tag or weights cannot be had"""
 
-    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
+    ) -> None:
         model, architecture, _ = _load(name)
         import open_clip
 
@@ -90,7 +94,7 @@ class OpenClipText(TextEncoder):
         context = int(text_config.get("context_length", 77))
         self._width = int(config["embed_dim"])
         super().__init__(
-            name, model.to(device), device, batch_size,
+            name, model.to(device), device, batch_size, precision,
             tokenise=lambda text: tokenizer(text)[0].tolist(), lengths=(context,), pad=0,
             tokeniser_hash=hash_json({"kind": type(tokenizer).__name__, "vocabulary": tokenizer.encoder}),
         )  # fmt: skip

@@ -1,41 +1,62 @@
-"""Encoders are named ``<library>:<model>``; the two that come as Python packages go by the model's name alone."""
+"""Encoders are named ``<library>:<model>``; those that come as Python packages go by the model's name alone.
+
+A family's module is imported when one of its encoders is asked for: libraries of clips or of other models cost nothing
+until then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 
 import torch
 
 from kgrec.device import find_device
-from kgrec.features.encoders import efficientnet, minilm, openclip, transformers_clip
-from kgrec.features.encoders.base import Encoder, Modality, unavailable
+from kgrec.features.encoders.base import Encoder, Modality, Precision, unavailable
 
-_Opener = Callable[[str, torch.device, "int | None"], Encoder]
-_OPENERS: dict[tuple[str, Modality], _Opener] = {
-    (efficientnet.NAME, "image"): efficientnet.EfficientNetLite0,
-    (minilm.NAME, "text"): minilm.MiniLM,
-    (openclip.PREFIX, "image"): openclip.OpenClipImage,
-    (openclip.PREFIX, "text"): openclip.OpenClipText,
-    (transformers_clip.PREFIX, "image"): transformers_clip.TransformersClipImage,
-    (transformers_clip.PREFIX, "text"): transformers_clip.TransformersClipText,
+_Opener = Callable[[str, torch.device, "int | None", Precision], Encoder]
+
+#: (name or prefix, modality) -> module beside this one, class in it
+FAMILIES: dict[tuple[str, Modality], tuple[str, str]] = {
+    ("efficientnet-lite0", "image"): ("efficientnet", "EfficientNetLite0"),
+    ("all-MiniLM-L6-v2", "text"): ("minilm", "MiniLM"),
+    ("open_clip:", "image"): ("openclip", "OpenClipImage"),
+    ("open_clip:", "text"): ("openclip", "OpenClipText"),
+    ("transformers:", "image"): ("transformers_clip", "TransformersClipImage"),
+    ("transformers:", "text"): ("transformers_clip", "TransformersClipText"),
+    ("transformers:", "audio"): ("audio", "TransformersAudio"),
+    ("timm:", "image"): ("timm_models", "TimmImage"),
+    ("mel-cnn", "audio"): ("audio", "MelCnn"),
+    ("video-cnn", "video"): ("video", "VideoCnn"),
+    ("frames:", "video"): ("video", "FrameMean"),
 }
 
 
-def open_encoder(name: str, modality: Modality, device: str = "auto", batch_size: int | None = None) -> Encoder:
+def open_encoder(
+    name: str, modality: Modality, device: str = "auto", batch_size: int | None = None, precision: Precision = "float32"
+) -> Encoder:
     """Load an encoder with its weights.
 
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<n>``
     :param batch_size: rows per batch; None: 8 pictures or 16 texts on a CPU, 128 on a GPU
+    :param precision: see :class:`~kgrec.features.encoders.base.Encoder`; ``auto`` is settled here
     :raises EncoderUnavailable: if it cannot be had; the message names the encoder, the reason and the choices
     """
     family = name.split(":", 1)[0] + ":" if ":" in name else name
-    opener = _OPENERS.get((family, modality))
-    if opener is None:
-        others = [m for f, m in _OPENERS if f == family]
+    if (family, modality) not in FAMILIES:
+        others = [m for f, m in FAMILIES if f == family]
         raise unavailable(name, f"it encodes {others[0]}s, not {modality}s" if others else "no encoder has this name")
-    return opener(name, find_device(device), batch_size)
+    module, attribute = FAMILIES[family, modality]
+    opener: _Opener = getattr(_module(module), attribute)
+    encoder = opener(name, find_device(device), batch_size, precision)
+    encoder.settle()
+    return encoder
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"kgrec.features.encoders.{name}")
 
 
 @dataclass(frozen=True)
@@ -48,24 +69,27 @@ class EncoderChoice:
     note: str
 
 
+#: encoder to show for a family, module, and the hub model whose weights it needs (None: they come with the package)
+_SHOWN: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
+    ("efficientnet-lite0", "efficientnet", None),
+    ("all-MiniLM-L6-v2", "minilm", None),
+    ("open_clip:ViT-B-32/openai", "openclip", ("ViT-B-32", "openai")),
+    ("transformers:openai/clip-vit-base-patch32", "transformers_clip", ("openai/clip-vit-base-patch32",)),
+)
+
+
 def available_encoders() -> list[EncoderChoice]:
     """What can be had here, found out without loading weights and without the network."""
     choices = []
-    packaged: tuple[tuple[ModuleType, Modality], ...] = ((efficientnet, "image"), (minilm, "text"))
-    for module, modality in packaged:
+    for name, place, weights in _SHOWN:
+        family = name.split(":", 1)[0] + ":" if ":" in name else name
+        modalities = tuple(m for (f, m), (module, _) in FAMILIES.items() if f == family and module == place)
+        module = _module(place)
         reason = module.missing_packages()
-        choices.append(EncoderChoice(module.NAME, (modality,), not reason, reason or "installed as a package"))
-    for name, reason, is_there in (
-        ("open_clip:ViT-B-32/openai", openclip.missing_packages(), lambda: openclip.is_cached("ViT-B-32", "openai")),
-        (
-            "transformers:openai/clip-vit-base-patch32",
-            transformers_clip.missing_packages(),
-            lambda: transformers_clip.is_cached("openai/clip-vit-base-patch32"),
-        ),
-    ):
-        ready = not reason and is_there()
-        note = reason or (
-            "in the local hub cache" if ready else "weights come from the hub at first use, or name a file"
-        )
-        choices.append(EncoderChoice(name, ("image", "text"), ready, note))
+        if weights is None:
+            choices.append(EncoderChoice(name, modalities, not reason, reason or "installed as a package"))
+            continue
+        ready = not reason and module.is_cached(*weights)
+        note = "in the local hub cache" if ready else "weights come from the hub at first use, or name a file"
+        choices.append(EncoderChoice(name, modalities, ready, reason or note))
     return choices

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from kgrec.features.encoders.base import ImageEncoder, TextEncoder, hash_json, unavailable
+from kgrec.features.encoders.base import ImageEncoder, Precision, TextEncoder, hash_json, unavailable
 from kgrec.features.encoders.hub import cached, from_hub
 from kgrec.features.torchvision_compat import prepare_torchvision
 
@@ -39,7 +39,9 @@ def is_cached(repository: str) -> bool:
 class TransformersClipImage(ImageEncoder):
     """Image tower. :raises EncoderUnavailable: if package, folder, repository or a file cannot be had"""
 
-    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
+    ) -> None:
         model, folder = _load(name)
         import transformers
         from transformers import AutoImageProcessor
@@ -52,7 +54,7 @@ class TransformersClipImage(ImageEncoder):
             raise unavailable(name, f"{folder} has no usable preprocessor_config.json ({error})") from error
         side = int(model.config.vision_config.image_size)
         self._width = int(model.config.projection_dim)
-        super().__init__(name, model.to(device), device, batch_size, transform=self._transform, side=side)
+        super().__init__(name, model.to(device), device, batch_size, precision, transform=self._transform, side=side)
 
     def _transform(self, image: Image.Image) -> Tensor:
         pixels = self._processor(images=image, return_tensors="np")["pixel_values"][0]
@@ -76,7 +78,9 @@ class TransformersClipImage(ImageEncoder):
 class TransformersClipText(TextEncoder):
     """Text tower. :raises EncoderUnavailable: if package, folder, repository or a file cannot be had"""
 
-    def __init__(self, name: str, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
+    ) -> None:
         model, folder = _load(name)
         from transformers import AutoTokenizer
 
@@ -87,7 +91,7 @@ class TransformersClipText(TextEncoder):
         context = int(model.config.text_config.max_position_embeddings)
         self._width = int(model.config.projection_dim)
         super().__init__(
-            name, model.to(device), device, batch_size,
+            name, model.to(device), device, batch_size, precision,
             tokenise=lambda text: list(tokenizer(text, truncation=True, max_length=context)["input_ids"]),
             lengths=(context,), pad=int(tokenizer.pad_token_id or 0),
             tokeniser_hash=hash_json({"kind": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}),

@@ -35,7 +35,7 @@ def encode_alone(name: str, modality: Any, contents: list[Any]) -> torch.Tensor:
     encoder = open_encoder(name, modality, "cpu", batch_size=4)
     rows = []
     for content in contents:
-        rows.append(encoder.encode(encoder.collate([content], encoder.padded_length(content)))[0])
+        rows.append(encoder.encode(encoder.collate([content], encoder.padded_length(content))).vectors[0])
     return torch.stack(rows)
 
 

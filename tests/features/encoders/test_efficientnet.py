@@ -23,7 +23,7 @@ def test_the_vector_is_the_pooled_map_the_classifier_reads() -> None:
     batch = encoder.collate([picture(0), picture(1)], 0)
     assert batch["pixels"].shape == (8, 3, 224, 224)
     assert -1 <= batch["pixels"].min() <= batch["pixels"].max() <= 1.01
-    vectors = encoder.encode(batch)
+    vectors = encoder.encode(batch).vectors
     assert vectors.shape == (8, encoder.width) == (8, 1280)
     with torch.inference_mode():
         logits = encoder.model(batch["pixels"])
@@ -34,9 +34,9 @@ def test_the_vector_is_the_pooled_map_the_classifier_reads() -> None:
 def test_a_vector_does_not_depend_on_its_neighbours_or_its_place() -> None:
     encoder = open_encoder("efficientnet-lite0", "image", "cpu")
     contents = [picture(i) for i in range(8)]
-    together = encoder.encode(encoder.collate(contents, 0))
-    assert torch.equal(encoder.encode(encoder.collate(contents[::-1], 0)).flip(0), together)
-    assert torch.equal(encoder.encode(encoder.collate(contents[5:6], 0))[0], together[5])
+    together = encoder.encode(encoder.collate(contents, 0)).vectors
+    assert torch.equal(encoder.encode(encoder.collate(contents[::-1], 0)).vectors.flip(0), together)
+    assert torch.equal(encoder.encode(encoder.collate(contents[5:6], 0)).vectors[0], together[5])
 
 
 def test_preprocessing_takes_the_middle_of_the_picture() -> None:

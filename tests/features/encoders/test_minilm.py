@@ -21,7 +21,7 @@ def encoder() -> Encoder:
 
 
 def encode(encoder: Encoder, text: str) -> torch.Tensor:
-    return encoder.encode(encoder.collate([text], encoder.padded_length(text)))[0]
+    return encoder.encode(encoder.collate([text], encoder.padded_length(text))).vectors[0]
 
 
 def test_vectors_are_those_of_sentence_transformers(encoder: Encoder) -> None:
@@ -45,8 +45,8 @@ def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder) -> None:
     texts = [f"Film number {i} is about things" for i in range(4)]
     length = encoder.padded_length(texts[0])
     assert {encoder.padded_length(text) for text in texts} == {length} == {8}
-    together = encoder.encode(encoder.collate(texts, length))
-    assert torch.equal(encoder.encode(encoder.collate(texts[::-1], length)).flip(0), together)
+    together = encoder.encode(encoder.collate(texts, length)).vectors
+    assert torch.equal(encoder.encode(encoder.collate(texts[::-1], length)).vectors.flip(0), together)
     assert torch.equal(encode(encoder, texts[2]), together[2])
 
 
