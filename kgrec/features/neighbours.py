@@ -35,6 +35,16 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Neighbourhood:
+    """A query's neighbours, best first, and how like it all rows are."""
+
+    neighbours: list[Neighbour]
+    compared: int
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
 class Block:
     """Consecutive rows of a feature table."""
 
@@ -65,8 +75,8 @@ def vector_blocks(path: Path, rows: int = BLOCK) -> Iterator[Block]:
         raise DataError(f"cannot be read as a feature table ({error}); run features again", path=path) from error
 
 
-def nearest(path: Path, queries: NDArray[np.floating], k: int, prefix: str = "") -> list[list[Neighbour]]:
-    """The ``k`` rows nearest to each query, best first; fewer where the table has fewer.
+def nearest(path: Path, queries: NDArray[np.floating], k: int, prefix: str = "") -> list[Neighbourhood]:
+    """The ``k`` rows nearest to each query; fewer where the table has fewer.
 
     :param path: a feature table, sorted by key
     :param queries: shape: (queries, width); length does not matter
@@ -88,16 +98,19 @@ def nearest(path: Path, queries: NDArray[np.floating], k: int, prefix: str = "")
         if len(rows):
             held.offer(wanted @ _unit(vectors.astype(np.float64)).T, rows)
     keys = pq.read_table(path, columns=["key"])["key"]
+    mean, std = held.spread()
     return [
-        [Neighbour(key.as_py(), one) for key, one in zip(keys.take(rows), similarities.tolist(), strict=True)]
-        for rows, similarities in held.lists()
+        Neighbourhood(
+            list(map(Neighbour, keys.take(rows).to_pylist(), similarities.tolist())), held.compared, mean[at], std[at]
+        )
+        for at, (rows, similarities) in enumerate(held.lists())
     ]
 
 
 def nearest_to_keys(path: Path, keys: list[str], vectors: NDArray[np.floating], k: int) -> list[list[Neighbour]]:
     """:func:`nearest`, each key left out of its own neighbours. ``vectors`` are those of ``keys``."""
     found = nearest(path, vectors, k + 1)
-    return [[one for one in row if one.key != key][:k] for key, row in zip(keys, found, strict=True)]
+    return [[one for one in row.neighbours if one.key != key][:k] for key, row in zip(keys, found, strict=True)]
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,13 +122,16 @@ class _Best:
     """The best ``k`` rows of each query so far."""
 
     def __init__(self, queries: int, k: int) -> None:
-        self.queries, self.k = queries, k
+        self.queries, self.k, self.compared = queries, k, 0
+        self._sums = np.zeros((2, queries))
         self.query = np.empty(0, np.int64)
         self.similarity = np.empty(0, np.float64)
         self.row = np.empty(0, np.int64)
 
     def offer(self, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """:param scores: shape: (queries, rows)"""
+        self.compared += len(rows)
+        self._sums += scores.sum(1), np.einsum("qn,qn->q", scores, scores)
         floor = self._floor()
         if len(rows) > self.k:
             if not np.isfinite(floor).all():
@@ -138,6 +154,12 @@ class _Best:
         full = np.flatnonzero(counts == self.k)
         floor[full] = self.similarity[np.cumsum(counts)[full] - 1]
         return floor
+
+    def spread(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of the similarities of each query to all rows."""
+        mean, squares = self._sums / max(1, self.compared)
+        std = np.sqrt(np.maximum(squares - mean**2, 0))
+        return mean.round(_DIGITS).tolist(), std.round(_DIGITS).tolist()
 
     def lists(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Rows and similarities of each query, best first."""

@@ -40,16 +40,18 @@ def test_equals_the_dense_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ).T
     for row, one in zip(scores.round(9), found, strict=True):
         order = np.lexsort((np.arange(300), -row))[:15]
-        assert [n.key for n in one] == [keys[i] for i in order]
-        assert [n.similarity for n in one] == row[order].tolist()
-    assert [n.key for n in found[0][:11]] == [keys[50], *keys[100:110]]
+        assert [n.key for n in one.neighbours] == [keys[i] for i in order]
+        assert [n.similarity for n in one.neighbours] == row[order].tolist()
+        assert (one.compared, one.mean, one.std) == (300, pytest.approx(row.mean()), pytest.approx(row.std()))
+    assert [n.key for n in found[0].neighbours[:11]] == [keys[50], *keys[100:110]]
 
 
 def test_fewer_rows_than_asked_for_and_prefix(tmp_path: Path) -> None:
     vectors = np.eye(4, dtype=np.float16)
     write(tmp_path / "v.parquet", vectors, ["entity:a", "entity:b", "item:a", "item:b"])
     found = nearest(tmp_path / "v.parquet", np.array([[4.0, 3, 2, 1]]), 10, "item:")
-    assert [(n.key, n.similarity) for n in found[0]] == [
+    assert found[0].compared == 2
+    assert [(n.key, n.similarity) for n in found[0].neighbours] == [
         ("item:a", pytest.approx(2 / 30**0.5, abs=1e-9)), ("item:b", pytest.approx(1 / 30**0.5, abs=1e-9)),
     ]  # fmt: skip
 
