@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+import kgrec.media.texts as texts_module
 from kgrec.errors import DataError
 from kgrec.media.texts import clean_text, read_text_source
 
@@ -92,6 +97,12 @@ def test_damaged_files_are_errors_that_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"1": "x",')
     with pytest.raises(DataError, match=r"c\.json, line 1: is not valid JSON"):
         read_text_source(tmp_path / "c.json")
+    (tmp_path / "c.json").write_text('{"1": "x",\n"2": "y",\n"3" "z"}')
+    with pytest.raises(DataError, match=r"c\.json, line 3: is not valid JSON \(Expecting ':' delimiter\)"):
+        read_text_source(tmp_path / "c.json")
+    (tmp_path / "g.json.gz").write_bytes(gzip.compress(b'{"1": "x"}')[:-4])
+    with pytest.raises(DataError, match=r"g\.json\.gz: is a damaged gzip file"):
+        read_text_source(tmp_path / "g.json.gz")
     (tmp_path / "d.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(DataError, match=r"d\.parquet"):
         read_text_source(tmp_path / "d.parquet")
@@ -100,3 +111,65 @@ def test_damaged_files_are_errors_that_name_the_file(tmp_path: Path) -> None:
 def test_clean_text() -> None:
     assert clean_text("  a\tb\r\n c ") == "a b c"
     assert [clean_text(t) for t in (None, "", "N/A", "null", "NaN")] == [""] * 5
+    assert clean_text("half \ud800 pair, N\0UL") == "half ? pair, N UL"
+
+
+JSON_TEXTS = st.dictionaries(
+    st.text(), st.none() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=JSON_TEXTS | st.lists(JSON_TEXTS), block=st.integers(1, 9), indent=st.sampled_from([None, 0, 2]))
+def test_a_json_document_read_in_blocks_says_what_it_says_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any, block: int, indent: int | None
+) -> None:
+    monkeypatch.setattr(texts_module, "_BLOCK", block)
+    with io.StringIO(json.dumps(value, indent=indent)) as stream:
+        document = texts_module._Json(stream, tmp_path)
+        mark = document.next()
+        members = list(document.members("}" if mark == "{" else "]"))
+    assert members == (list(value.items()) if isinstance(value, dict) else [(None, row) for row in value])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=JSON_TEXTS, block=st.integers(1, 9), part=st.floats(0, 1), junk=st.sampled_from(["", "}", ",", "x", '"']))
+def test_a_json_document_is_refused_where_json_itself_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any, block: int, part: float, junk: str
+) -> None:
+    monkeypatch.setattr(texts_module, "_BLOCK", block)
+    whole = json.dumps(value | {"last": "text"}, indent=0)
+    cut = int(len(whole) * part)
+    content = whole[:cut] + junk + (whole[cut:] if junk else "")
+    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+    try:
+        json.loads(content)
+    except json.JSONDecodeError:
+        with pytest.raises(DataError, match=r"a\.json, line \d+: is not valid JSON"):
+            read_text_source(tmp_path / "a.json")
+    else:
+        assert read_text_source(tmp_path / "a.json") is not None
+
+
+@pytest.mark.parametrize("content", ["12", '"text"', '{"1": 2, "3": [4]}', "[]"])
+def test_a_json_document_of_another_kind_holds_no_texts(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    assert read_text_source(tmp_path / "a.json") is None
+
+
+def test_rows_go_to_the_taker_in_order_and_none_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text,lang\n1,x,de\n1,y,\n,z,\nNA,w,\n")
+    taken: list[tuple[int, str, str, str | None]] = []
+    source = read_text_source(tmp_path / "a.csv", lambda *row: taken.append(row), "sub/a.csv")
+    assert source is not None
+    assert taken == [(2, "item:1", "x", "de"), (3, "item:1", "y", None), (5, "item:NA", "w", None)]
+    assert source.texts == {}
+    assert (source.name, source.rejected, source.rejects) == ("sub/a.csv", 1, [(4, "no key")])
+
+
+def test_many_bad_rows_are_counted_and_the_first_listed(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "x"}\n' + "{\n" * 500)
+    source = read_text_source(tmp_path / "a.jsonl")
+    assert source is not None
+    assert source.rejected == 500
+    assert [line for line, _ in source.rejects] == list(range(2, 102))
