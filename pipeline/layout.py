@@ -52,7 +52,7 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
     "link": (
         "links.parquet", "candidates.parquet", "unlinked.parquet", "audit.parquet", "audit.json", "metrics.json", "plots",
     ),
-    "kg": ("triples.parquet", "entities.parquet", "relations.parquet", "quality"),
+    "kg": ("triples.parquet", "entities.parquet", "relations.parquet", "keys.parquet", "quality"),
     "media": ("images", "texts.parquet", "ledger.parquet"),
     "features": ("image.parquet", "text.parquet"),
     "split": ("train.parquet", "valid.parquet", "test.parquet", "protocol.json"),

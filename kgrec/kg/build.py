@@ -18,9 +18,10 @@ from pydantic import Field
 
 from kgrec.config import Settings
 from kgrec.data.io import check_parquet, read_json, read_parquet, write_batches, write_parquet
-from kgrec.data.schemas import ENTITIES, ITEMS, LINKS, RELATIONS, TRIPLES
+from kgrec.data.schemas import ENTITIES, ITEMS, KEYS, LINKS, RELATIONS, TRIPLES
 from kgrec.errors import ConfigError, DataError
 from kgrec.kg.entities import entity_batches
+from kgrec.kg.entity_keys import key_batches
 from kgrec.kg.filters import drop_voted, dropped, filter_triples, note_dropped, refused
 from kgrec.kg.ids import item_node
 from kgrec.kg.literals import unescape
@@ -113,7 +114,8 @@ class KGSettings(Settings):
 
 
 def build_kg(items: Path, links: Path, store: Path | None, kg: Path, out: Path, settings: KGSettings) -> dict[str, Any]:
-    """Write ``triples.parquet``, ``entities.parquet`` and ``relations.parquet`` into ``out``, and the relation report.
+    """Write ``triples.parquet``, ``entities.parquet``, ``keys.parquet`` and ``relations.parquet`` into ``out``, and the
+    relation report.
 
     :param items: items.parquet of the interactions stage
     :param links: links.parquet of the link stage
@@ -370,12 +372,13 @@ def _give(connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, str, 
 
 
 def _write(connection: duckdb.DuckDBPyConnection, out: Path, settings: KGSettings) -> dict[str, Any]:
-    """Write the three tables; returns their sizes and the coverage of the items."""
+    """Write the tables; returns their sizes and the coverage of the items."""
     relations = query_sql(connection, "relations")
     write_parquet(relations.cast(RELATIONS), out / "relations.parquet")
     triples = connection.sql("SELECT h AS head, r AS relation, t AS tail FROM triples ORDER BY ALL")
     rows = write_batches(triples.to_arrow_reader(1 << 17), TRIPLES, out / "triples.parquet")
     entities = write_batches(entity_batches(connection, settings.languages), ENTITIES, out / "entities.parquet")
+    keys = write_batches(key_batches(connection), KEYS, out / "keys.parquet")
     described = f"read_parquet({quoted(out / 'entities.parquet')})"
     linked = "NOT starts_with(node, 'item:')"
     inside = "node IN (SELECT h FROM triples UNION SELECT t FROM triples)"
@@ -383,6 +386,7 @@ def _write(connection: duckdb.DuckDBPyConnection, out: Path, settings: KGSetting
         "triples": rows,
         "relations": relations.num_rows,
         "entities": entities,
+        "keys": keys,
         "entities_named": count(connection, f"{described} WHERE name IS NOT NULL"),
         "entities_described": count(connection, f"{described} WHERE description IS NOT NULL"),
         "items": count(connection, "items"),

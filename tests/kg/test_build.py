@@ -5,7 +5,7 @@ import pytest
 
 from kgrec.config import parse_settings
 from kgrec.data.io import read_parquet
-from kgrec.data.schemas import ENTITIES, RELATIONS, TRIPLES
+from kgrec.data.schemas import ENTITIES, KEYS, RELATIONS, TRIPLES
 from kgrec.errors import ConfigError, DataError
 from kgrec.kg.build import KGSettings
 
@@ -129,13 +129,13 @@ def test_tables_keep_their_schemas_and_a_rerun_gives_equal_bytes(world) -> None:
         *[world.fact(f"m.i{n % 2 + 1}", f"film.film.r{n % 5}", f"m.e{n * 7 % 40}") for n in range(200)],
         *[world.name(f"m.e{n}", f"Entity {n % 9}") for n in range(40)],
     )
-    files = ("triples.parquet", "entities.parquet", "relations.parquet")
+    files = ("triples.parquet", "entities.parquet", "relations.parquet", "keys.parquet")
     runs = []
     for memory in (4.0, 0.5):
         world.build(memory_gb=memory)
         runs.append([(world.out / name).read_bytes() for name in files])
     assert runs[0] == runs[1]
-    for name, schema in zip(files, (TRIPLES, ENTITIES, RELATIONS), strict=True):
+    for name, schema in zip(files, (TRIPLES, ENTITIES, RELATIONS, KEYS), strict=True):
         assert read_parquet(world.out / name).schema == schema
     assert sorted(path.name for path in world.out.iterdir()) == sorted([*files, "quality"])
     assert not list(world.folder.glob(".out*"))
