@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from kgrec.config import Settings
+from kgrec.data.database import database_on_disk, quoted
 from kgrec.data.io import check_parquet, read_json, read_parquet, write_batches, write_parquet
 from kgrec.data.schemas import ENTITIES, ITEMS, KEYS, LINKS, RELATIONS, TRIPLES
 from kgrec.errors import ConfigError, DataError
@@ -29,7 +30,7 @@ from kgrec.kg.neighbourhood import gather_neighbourhood
 from kgrec.kg.quality import QualitySettings, relation_report
 from kgrec.kg.readers import KGAT_MAPS, KGAT_TRIPLES, KgatFolder, Triple, metadata_triples, read_recbole_kg
 from kgrec.kg.relations import INVERSES, VOTED_AWARDS, spell_out
-from kgrec.kg.sql import count, database_on_disk, query_sql, quoted, run_sql
+from kgrec.kg.sql import count, query_sql, run_sql
 from kgrec.kg.store import ExtractSettings, build_store, dump_files, open_store
 from kgrec.kg.titles import same_title
 from kgrec.kg.vocabulary import DESCRIPTIONS, NAMES

@@ -10,11 +10,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from kgrec.data.database import quoted
 from kgrec.data.io import check_parquet
 from kgrec.data.schemas import ENTITIES, ITEMS, LINKS, TRIPLES
 from kgrec.errors import DataError
 from kgrec.kg.ids import item_node
-from kgrec.kg.sql import count, quoted, run_sql
+from kgrec.kg.sql import count, run_sql
 
 
 def open_graph(

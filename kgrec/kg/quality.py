@@ -21,13 +21,14 @@ import pyarrow as pa
 from pydantic import Field
 
 from kgrec.config import Settings
+from kgrec.data.database import database_on_disk
 from kgrec.data.io import atomic_file, read_parquet, write_json, write_parquet
 from kgrec.data.schemas import RELATIONS
 from kgrec.kg.graph_tables import open_graph
 from kgrec.kg.leaks import find_leaks
 from kgrec.kg.quality_plots import plot_relations
 from kgrec.kg.quality_tables import DROPPED, HUBS, ISOLATED, QUALITY
-from kgrec.kg.sql import count, database_on_disk, query_sql, run_sql
+from kgrec.kg.sql import count, query_sql, run_sql
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)

@@ -38,13 +38,13 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import Field
 
 from kgrec.config import Settings
+from kgrec.data.database import database_on_disk, quoted
 from kgrec.data.io import PARQUET_OPTIONS, atomic_folder, read_json, write_json
 from kgrec.errors import DataError
 from kgrec.kg.codes import decode, encode
 from kgrec.kg.dumps.blocks import SIZE, Block, open_blocks
 from kgrec.kg.relations import spell_out
 from kgrec.kg.scan import FACT, LABEL, LITERAL, NAME, TYPE, Rows, Scanner
-from kgrec.kg.sql import database_on_disk, quoted
 from kgrec.kg.vocabulary import ALIASES, DESCRIPTIONS, LITERALS, NAMES, TYPES
 from kgrec.progress import get_logger, item_progress
 

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from kgrec.data.database import database_on_disk
 from kgrec.data.io import read_json
 from kgrec.kg.linking.identifiers import SCHEMES
 from kgrec.kg.literals import unescape
-from kgrec.kg.sql import database_on_disk
 from kgrec.kg.store import open_store
 from kgrec.kg.vocabulary import ALIASES, CROSS_IDS, DATES, NAMES
 
