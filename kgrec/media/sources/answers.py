@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,12 @@ class Miss(Exception):
     def nothing(self, modality: Modality) -> Nothing:
         """This miss as the outcome of one modality."""
         return Nothing(modality, self.outcome, self.reason, self.origin)
+
+
+def worst(misses: Sequence[Miss]) -> Miss | None:
+    """The miss to report of several: one that may be none another time before one that will be one, else the first."""
+    order = ("pending", "failed", "refused", "missing", "ok")
+    return min(misses, key=lambda miss: order.index(miss.outcome), default=None)
 
 
 def unexpected(detail: str, origin: str = "") -> Miss:

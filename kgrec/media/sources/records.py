@@ -15,12 +15,12 @@ from pydantic import Field
 
 from kgrec.config import Settings
 from kgrec.errors import ConfigError
-from kgrec.media.sources.answers import Miss, ask_file, expiry
+from kgrec.media.sources.answers import Miss, ask_file, expiry, shown
 from kgrec.media.sources.base import Credential, Found, Modality, Nothing, Reply, Request, Search, Source, Subject
 
 #: where IMDb and OMDb keep posters
 AMAZON_HOSTS = ("m.media-amazon.com", "ia.media-imdb.com", "images-na.ssl-images-amazon.com")
-_IMDB_ID = re.compile(r"(tt|nm)?(\d{1,10})")
+_IMDB_ID = re.compile(r"(tt|nm)?([0-9]{1,10})")
 _AMAZON_SIZE = re.compile(r"\._V1_[^/]*(\.\w+)$")
 
 
@@ -90,7 +90,7 @@ def imdb_id(subject: Subject, *, people: bool = False) -> str:
         raise Miss("no imdb id")
     match = _IMDB_ID.fullmatch(value)
     if match is None or (match[1] == "nm" and not people):
-        raise Miss(f"not an imdb id{'' if people else ' of a title'}: {value[:20]}")
+        raise Miss(f"not an imdb id{'' if people else ' of a title'}: {shown(value)[:20]}")
     return f"{match[1] or 'tt'}{int(match[2]):07d}"
 
 

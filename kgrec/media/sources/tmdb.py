@@ -19,7 +19,7 @@ from kgrec.media.sources.base import Credential, Reply, Request, Subject
 from kgrec.media.sources.records import Record, RecordSource, WebSettings, imdb_id, pick_credential
 
 _KEYS = (Credential("TMDB_TOKEN", "header:Authorization"), Credential("TMDB_API_KEY", "query:api_key"))
-_TMDB_ID = re.compile(r"[1-9]\d{0,9}")
+_TMDB_ID = re.compile(r"[1-9][0-9]{0,9}")
 _FILE_PATH = re.compile(r"/[\w-]+\.\w+", re.ASCII)
 
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from kgrec.data.io import check_parquet
 from kgrec.errors import DataError
 from kgrec.media.files import media_key
-from kgrec.media.sources.answers import ACCEPT, Miss, ask_file, host_of, one_line, plain, shown, web_address
+from kgrec.media.sources.answers import ACCEPT, Miss, ask_file, host_of, one_line, plain, shown, web_address, worst
 from kgrec.media.sources.base import Found, Modality, Nothing, Reply, Request, Search, Source, Subject
 from kgrec.media.sources.records import WebSettings
 from kgrec.media.texts import KEY_FIELDS
@@ -119,6 +119,8 @@ class UrlTable:
             return "", f"unknown modality: {shown(modality)}"
         if not plain(address):
             return "", "no address"
+        if not url and "@" in address:
+            return "", "no web address, or one with a user or password"  # not shown: it may be a secret
         if not url:
             return "", f"no web address: {shown(address)}"
         self.hosts.add(host_of(url))
@@ -139,17 +141,21 @@ class UrlsSource(Source):
         rows = self.table.lookup(subject.key)
         found: list[Found | Nothing] = []
         for modality in sorted(modalities):
-            outcome: Found | Nothing = Nothing(modality, "missing", "not in the table")
-            for row in {
-                row["url"] or row["line"]: row for row in reversed(rows) if row["modality"] == modality
-            }.values():
-                try:
-                    outcome = yield from self._ask(row, modality)
-                    break
-                except Miss as miss:
-                    outcome = miss.nothing(modality)
-            found.append(outcome)
+            try:
+                found.append((yield from self._first([row for row in rows if row["modality"] == modality], modality)))
+            except Miss as miss:
+                found.append(miss.nothing(modality))
         return found
+
+    def _first(self, rows: list[dict[str, Any]], modality: Modality) -> Generator[Request, Reply, Found]:
+        misses: dict[str, Miss] = {}
+        for row in rows:
+            if row["url"] not in misses:
+                try:
+                    return (yield from self._ask(row, modality))
+                except Miss as miss:
+                    misses[row["url"]] = miss
+        raise worst(list(misses.values())) or Miss("not in the table")
 
     def _ask(self, row: dict[str, Any], modality: Modality) -> Generator[Request, Reply, Found]:
         if row["reason"]:

@@ -30,13 +30,14 @@ from kgrec.media.sources.answers import (
     plain,
     unexpected,
     web_address,
+    worst,
 )
 from kgrec.media.sources.base import Found, Modality, Nothing, Reply, Request, Search, Source, Subject
 from kgrec.media.sources.records import WebSettings
 
 #: what no title of a wiki page holds; in the API a bar separates titles
 _BAD_TITLE = re.compile(r"[\x00-\x1f\x7f|#<>\[\]{}]")
-_QID = re.compile(r"Q[1-9]\d{0,11}")
+_QID = re.compile(r"Q[1-9][0-9]{0,11}")
 _UPLOAD = re.compile(r"/wikipedia/(commons|[a-z-]+)/(?:thumb/)?[0-9a-f]/[0-9a-f]{2}/([^/]+)(?:/[^/]+)?")
 _JSON = ("application/json",)
 _AUTHOR_SHOWN = 200
@@ -132,7 +133,7 @@ class _Lookup:
                     misses.append(miss)
         except Miss as miss:  # Wikidata's
             misses.append(miss)
-        raise _worst(misses) or Miss(f"no Commons file and no article in {', '.join(self.settings.languages)}")
+        raise worst(misses) or Miss(f"no Commons file and no article in {', '.join(self.settings.languages)}")
 
     def text(self) -> Generator[Request, Reply, Found]:
         """The summary of the first article that has one."""
@@ -153,7 +154,7 @@ class _Lookup:
             lang = language_code(summary.get("lang")) or language_code(article.language)
             expires = expiry(reply, self.settings.max_age_days)
             return Found("text", origin, None, text, lang, self.settings.licence, expires)
-        raise _worst(misses) or Miss(f"no article in {', '.join(self.settings.languages)}")
+        raise worst(misses) or Miss(f"no article in {', '.join(self.settings.languages)}")
 
     def _files(self) -> Generator[Request, Reply, list[str]]:
         name = commons_file(self.subject.ids.get("commons", ""))
@@ -293,9 +294,3 @@ def _text_of(fragment: Any) -> str:
         return plain("".join(root.itertext())) if root is not None else ""
     except (etree.XMLSyntaxError, ValueError):
         return ""
-
-
-def _worst(misses: list[Miss]) -> Miss | None:
-    """The miss to report: one that may pass another time before one that will not, else the first."""
-    order = ("pending", "failed", "refused", "missing", "ok")
-    return min(misses, key=lambda miss: order.index(miss.outcome), default=None)
