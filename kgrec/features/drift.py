@@ -66,7 +66,9 @@ class DriftSettings(Settings):
     before)."""
 
 
-def measure_drift(vectors: Path, baseline: Path | None, out: Path, settings: DriftSettings) -> dict[str, Any]:
+def measure_drift(
+    vectors: Path, baseline: Path | None, out: Path, settings: DriftSettings, *, warn: bool = True
+) -> dict[str, Any]:
     """Measure each feature table of ``vectors`` and compare it with the baseline.
 
     Writes ``metrics.json``, ``plots/norms.csv``, ``plots/neighbours.csv`` and ``plots/drift.png`` into ``out``; equal
@@ -74,6 +76,7 @@ def measure_drift(vectors: Path, baseline: Path | None, out: Path, settings: Dri
 
     :param vectors: folder of ``<modality>.parquet`` (:func:`~kgrec.data.schemas.features`)
     :param baseline: what :func:`pin_baseline` wrote; None, or no such file: ``drift`` is null
+    :param warn: log what :func:`drift_warnings` finds
     :return: what ``metrics.json`` holds. Per modality
 
         - ``encoder``, ``width``, ``count``;
@@ -107,7 +110,7 @@ def measure_drift(vectors: Path, baseline: Path | None, out: Path, settings: Dri
             metrics[modality]["drift"] = drift
             warnings = drift_warnings({modality: metrics[modality]}, settings)
             drift["warnings"] = len(warnings)
-            for warning in warnings:
+            for warning in warnings if warn else ():
                 log.warning("features drifted", finding=warning)
             panels.append(Panel(modality, _norms(old["sample"]), now.norms, kept, drift["neighbours_at_random"]))
         else:

@@ -155,7 +155,8 @@ def _of_words(
     notes: list[str] = []
     for one in [modality] if modality else [name for name in ("image", "video", "text") if name in tables]:
         try:
-            return one, _encode(_text_tower(tables[one], one, device), words), "; ".join(notes)
+            vector = _encode(_text_tower(tables[one], one, device), words)
+            return one, vector, f"{one} vectors are compared because {'; '.join(notes)}" if notes else ""
         except (EncoderUnavailable, ConfigError) as error:
             if one != "text" and tables[one].name.startswith("open_clip:"):
                 raise  # it reads text, if only it can be loaded
@@ -235,7 +236,7 @@ def find_item(wanted: str, items: Path | None) -> str:
         raise DataError(
             f"{len(found)} items are called {wanted!r}: {', '.join(sorted(found)[:10])}; ask by id", path=items
         )
-    near = get_close_matches(wanted.lower(), (one for one in lower.to_pylist() if one), n=1, cutoff=0.5)
+    near = get_close_matches(wanted.lower(), (one for one in lower.to_pylist() if one), n=1)
     hint = f"; did you mean {titles[pc.index(lower, near[0]).as_py()].as_py()!r}?" if near else ""
     raise DataError(f"has no item {wanted!r}, neither as id nor as title{hint}", path=items)
 

@@ -231,6 +231,8 @@ def _each(
         notes = []
         if modality in imports:
             notes.append("imported from files, which the stage reads anew whenever they change")
+        elif modality in others:
+            notes.append("the settings do not name this modality")
         if name and modality in getattr(settings, "tokens", ()) and not (features / "tokens" / path.name).exists():
             notes.append("the settings want token states too, and there are none")
         one = _Modality(connection, modality, name, path, modality in imports, notes)
