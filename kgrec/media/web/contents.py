@@ -79,36 +79,47 @@ class Decompressor:
         if coding not in ("gzip", "deflate", "identity"):
             raise Unwanted(f"encoding: {coding[:40]} was not asked for")
         self._gzip = coding == "gzip"
-        self._inflate = None if coding == "identity" else zlib.decompressobj(31 if self._gzip else 15)
-        self._fresh = True
+        self._plain = coding == "identity"
+        self._inflate = zlib.decompressobj(31 if self._gzip else 15)
+        #: the first two bytes of a member tell what it is, and may come one by one
+        self._start: bytes | None = b""
+        self._members = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What ``data`` adds. :raises zlib.error: if it is damaged"""
-        if self._inflate is None:
+        if self._plain:
             yield data
             return
         while True:
-            if self._inflate.eof:
-                # another member of a gzip file may follow; what is not one is padding
-                if not (self._gzip and data.startswith(b"\x1f\x8b")):
+            if self._start is not None:
+                data = self._start + data
+                if len(data) < 2:
+                    self._start = data
                     return
-                self._inflate = zlib.decompressobj(31)
-            try:
-                part = self._inflate.decompress(data, _PART)
-            except zlib.error:
-                if self._gzip or not self._fresh:
-                    raise
-                # some servers send deflate without the header it should have
-                self._inflate = zlib.decompressobj(-15)
-                part = self._inflate.decompress(data, _PART)
-            self._fresh = False
+                if not self._begin(data):
+                    return
+                self._start = None
+            part = self._inflate.decompress(data, _PART)
             if part:
                 yield part
-            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            if not data and len(part) < _PART:
-                return
+            if self._inflate.eof:
+                data, self._start = self._inflate.unused_data, b""
+                self._members += 1
+            else:
+                data = self._inflate.unconsumed_tail
+                if not data and len(part) < _PART:
+                    return
+
+    def _begin(self, data: bytes) -> bool:
+        """Make ready for the member ``data`` begins with; False if it is padding behind the last one."""
+        if self._members and not (self._gzip and data.startswith(b"\x1f\x8b")):
+            return False
+        # some servers send deflate without the header it should have
+        headless = not self._gzip and (data[0] & 15 != 8 or int.from_bytes(data[:2], "big") % 31)
+        self._inflate = zlib.decompressobj(-15 if headless else 31 if self._gzip else 15)
+        return True
 
     @property
     def whole(self) -> bool:
         """Whether the data came to its end."""
-        return self._inflate is None or self._inflate.eof
+        return self._plain or (self._members > 0 and self._start is not None)
