@@ -1,4 +1,4 @@
-"""A database for one step of work: it joins tables larger than memory, on disk, and is gone when the step is done."""
+"""A database on disk joins tables that need not fit into memory; it lives for one function and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,7 @@ def database_on_disk(beside: Path, memory_gb: float) -> Iterator[tuple[duckdb.Du
     but what ``ORDER BY`` gives them.
     """
     prefix = f".{beside.name}.work."
+    beside.parent.mkdir(parents=True, exist_ok=True)
     for leftover in beside.parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover)
     with (
@@ -30,6 +32,11 @@ def database_on_disk(beside: Path, memory_gb: float) -> Iterator[tuple[duckdb.Du
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET preserve_insertion_order = false")
         yield connection, Path(folder)
+
+
+def statement(package: str, name: str) -> str:
+    """The SQL of ``<name>.sql`` in a package."""
+    return resources.files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def quoted(path: Path) -> str:
