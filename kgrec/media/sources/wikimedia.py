@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from lxml import etree
@@ -68,6 +68,10 @@ class WikimediaSettings(WebSettings):
     """Written into the tables beside texts; a picture has its own licence."""
 
 
+#: a search for one picture
+_Picture: TypeAlias = Generator[Request, Reply, Found]
+
+
 @dataclass(frozen=True)
 class _Article:
     language: str
@@ -117,22 +121,20 @@ class _Lookup:
         self._told: _Ids | Miss | None = None
         self._summaries: dict[_Article, tuple[dict[str, Any], Reply] | Miss] = {}
 
-    def picture(self) -> Generator[Request, Reply, Found]:
+    def picture(self) -> _Picture:
         """The file P18 names, else the one at the head of an article."""
         misses: list[Miss] = []
-        try:
-            for name in (yield from self._files()):
+        for places in (self._files, self._leads):
+            try:
+                searches = yield from places()
+            except Miss as miss:  # Wikidata does not answer
+                misses.append(miss)
+                continue
+            for search in searches:
                 try:
-                    return (yield from self._file(self.settings.commons, name))
+                    return (yield from search)
                 except Miss as miss:
                     misses.append(miss)
-            for article in (yield from self._articles()):
-                try:
-                    return (yield from self._lead(article))
-                except Miss as miss:
-                    misses.append(miss)
-        except Miss as miss:  # Wikidata's
-            misses.append(miss)
         raise worst(misses) or Miss(f"no Commons file and no article in {', '.join(self.settings.languages)}")
 
     def text(self) -> Generator[Request, Reply, Found]:
@@ -156,9 +158,13 @@ class _Lookup:
             return Found("text", origin, None, text, lang, self.settings.licence, expires)
         raise worst(misses) or Miss(f"no article in {', '.join(self.settings.languages)}")
 
-    def _files(self) -> Generator[Request, Reply, list[str]]:
+    def _files(self) -> Generator[Request, Reply, list[_Picture]]:
         name = commons_file(self.subject.ids.get("commons", ""))
-        return [name] if name else (yield from self._wikidata()).files
+        names = [name] if name else (yield from self._wikidata()).files
+        return [self._file(self.settings.commons, name) for name in names]
+
+    def _leads(self) -> Generator[Request, Reply, list[_Picture]]:
+        return [self._lead(article) for article in (yield from self._articles())]
 
     def _articles(self) -> Generator[Request, Reply, list[_Article]]:
         titles = ((language, self.subject.ids.get(f"wikipedia.{language}")) for language in self.settings.languages)
@@ -207,7 +213,7 @@ class _Lookup:
             raise answer
         return answer
 
-    def _lead(self, article: _Article) -> Generator[Request, Reply, Found]:
+    def _lead(self, article: _Article) -> _Picture:
         """The picture at the head of an article, from the wiki that holds it: Commons or its own. :raises Miss:"""
         url = self._summary_url(article)
         summary, _ = yield from self._summary(article)
@@ -224,7 +230,7 @@ class _Lookup:
                 return (yield from self._file(self.settings.commons if match[1] == "commons" else own, name))
         raise unexpected("picture of the article is no file of a wiki", url)
 
-    def _file(self, wiki: str, name: str) -> Generator[Request, Reply, Found]:
+    def _file(self, wiki: str, name: str) -> _Picture:
         """A file at the width that is set, with its licence."""
         query = {
             "action": "query", "format": "json", "formatversion": "2", "redirects": "1", "titles": f"File:{name}",
@@ -262,7 +268,7 @@ def _articles(titles: Any) -> Iterator[_Article]:
     for language, title in titles:
         if isinstance(title, str):
             title = one_line(title.replace("_", " "))
-            if title and not _BAD_TITLE.search(title) and len(title.encode()) <= 255:
+            if title.strip(".") and not _BAD_TITLE.search(title) and len(title.encode()) <= 255:
                 yield _Article(language, title)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kgrec.config import Settings, parse_settings
 from kgrec.errors import ConfigError, DataError
@@ -143,3 +144,15 @@ def test_every_setting_says_what_it_is() -> None:
         assert settings.__doc__
         undescribed = [name for name, field in settings.model_fields.items() if not field.description]
         assert undescribed == [], settings.__name__
+
+
+def test_the_page_about_sources_names_every_setting_and_its_example_is_right() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    assert {one.kind for one in parse(*example["media"]["sources"])} == {"folder", "urls", "wikimedia", "tmdb", "omdb"}
+    shared = page.split("**all**")[1].split("\n\n")[0]
+    union = SourceSettings.__origin__  # type: ignore[attr-defined]
+    for settings in union.__args__:
+        kind = settings.model_fields["kind"].annotation.__args__[0]
+        text = shared + page.split(f"\n**{kind}**:")[1].split("\n\n")[0]
+        assert [name for name in settings.model_fields if name != "kind" and f"`{name}`" not in text] == [], kind

@@ -154,7 +154,6 @@ def test_a_poster_under_fair_use_is_told_apart(wikis: Wikis, look: Look, drive_a
         ("Tom & Jerry: 100%", "Tom_%26_Jerry%3A_100%25"),
         ("となりのトトロ", "%E3%81%A8%E3%81%AA%E3%82%8A%E3%81%AE%E3%83%88%E3%83%88%E3%83%AD"),
         ("None", "None"),
-        ("..", ".."),
     ],
 )
 def test_titles_become_one_part_of_a_path(wikis: Wikis, drive: Callable[..., Any], title: str, path: str) -> None:
@@ -236,6 +235,18 @@ def test_wikidata_is_asked_only_for_what_is_not_known(wikis: Wikis, look: Look) 
     assert (nothing.outcome, nothing.reason) == ("missing", "HTTP 404")
 
 
+def test_a_wikidata_that_does_not_answer_hides_no_article(wikis: Wikis, look: Look) -> None:
+    wikis.answers = {
+        "wikidata:Q171048": Reply("failed", "HTTP 503"),
+        "en:Toy_Story": summary() | picture(f"{UPLOAD}/commons/a/ab/Toy_Story.jpg"),
+        "commons:Toy Story.jpg": imageinfo(),
+        THUMB: b"x",
+    }
+    found = look({"wikidata": "Q171048", "wikipedia.en": "Toy Story"})
+    assert wikis.asked == ["wikidata:Q171048", "en:Toy_Story", "commons:Toy Story.jpg", THUMB]
+    assert (found["image"].origin, found["text"].text) == (THUMB, "Toy Story is a 1995 film.")
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -260,6 +271,7 @@ def test_no_id(wikis: Wikis, look: Look) -> None:
         {"wikidata": "P18"},
         {"commons": "A|B.jpg"},
         {"wikipedia.en": "[x]"},
+        {"wikipedia.en": ".."},
     ):
         found = look(ids)
         assert wikis.asked == []
