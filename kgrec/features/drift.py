@@ -210,8 +210,7 @@ def _measure(path: Path, settings: DriftSettings, old: Mapping[str, Any] | None)
     vectors: list[NDArray[np.uint64]] = []
     contents: list[NDArray[np.uint64]] = []
     for block in vector_blocks(path):
-        exact = block.vectors.astype(np.float64)
-        norms.append(np.sqrt(np.einsum("nd,nd->n", exact, exact)))
+        norms.append(block.norms)
         vectors.append(_codes(row.tobytes() for row in block.vectors))
         contents.append(_codes(one.encode() for one in block.contents.to_pylist()))
         keys = block.keys.to_pylist()
@@ -287,7 +286,7 @@ class _Drawn:
 
     def __init__(self, size: int, asked: Collection[str]) -> None:
         self.size, self.asked = size, asked
-        self.rows: dict[str, tuple[int, str, NDArray[np.float16]]] = {}
+        self.rows: dict[str, tuple[int, str, NDArray[np.float64]]] = {}
         self._code: dict[str, int] = {}
         self._limit = 2**64
 

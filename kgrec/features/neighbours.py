@@ -53,8 +53,10 @@ class Block:
     keys: pa.StringArray
     contents: pa.StringArray
     """``content_sha256``"""
-    vectors: NDArray[np.float16]
+    vectors: NDArray[np.float64]
     """shape: (rows, width)"""
+    norms: NDArray[np.float64]
+    """lengths of the vectors. shape: (rows,)"""
 
 
 def vector_blocks(path: Path, rows: int = BLOCK) -> Iterator[Block]:
@@ -62,17 +64,25 @@ def vector_blocks(path: Path, rows: int = BLOCK) -> Iterator[Block]:
     check_parquet(path, features(1))
     start = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(rows, columns=["key", "content_sha256", "vector"]):
+        for batch in _batches(path, rows):
             column = batch["vector"]
-            width = column.type.list_size
-            vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-            if not np.isfinite(vectors).all():
-                row = int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            vectors = flat.reshape(-1, column.type.list_size).astype(np.float64)
+            norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+            if not np.isfinite(norms).all():
+                row = int(np.flatnonzero(~np.isfinite(norms))[0])
                 raise DataError(f"the vector of {batch['key'][row]} is not finite; run features again", path=path)
-            yield Block(start, batch["key"], batch["content_sha256"], vectors)
+            yield Block(start, batch["key"], batch["content_sha256"], vectors, norms)
             start += batch.num_rows
-    except (pa.ArrowException, OSError, AttributeError) as error:
+    except (pa.ArrowException, OSError, AttributeError, ValueError) as error:
         raise DataError(f"cannot be read as a feature table ({error}); run features again", path=path) from error
+
+
+def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    """Group by group: Arrow keeps all groups it has been asked for at once."""
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[group], columns=["key", "content_sha256", "vector"])
 
 
 def nearest(path: Path, queries: NDArray[np.floating], k: int, prefix: str = "") -> list[Neighbourhood]:
@@ -91,12 +101,13 @@ def nearest(path: Path, queries: NDArray[np.floating], k: int, prefix: str = "")
                 f"holds vectors of {block.vectors.shape[1]} numbers, the query has {wanted.shape[1]}", path=path
             )
         rows = np.arange(block.start, block.start + len(block.keys))
-        vectors = block.vectors
+        scores = wanted @ block.vectors.T
+        scores /= np.where(block.norms > 0, block.norms, 1.0)
         if prefix:
             chosen = pc.starts_with(block.keys, prefix).to_numpy(zero_copy_only=False)
-            rows, vectors = rows[chosen], vectors[chosen]
+            rows, scores = rows[chosen], scores[:, chosen]
         if len(rows):
-            held.offer(wanted @ _unit(vectors.astype(np.float64)).T, rows)
+            held.offer(scores, rows)
     keys = pq.read_table(path, columns=["key"])["key"]
     mean, std = held.spread()
     return [
