@@ -24,8 +24,8 @@ FAMILIES: dict[tuple[str, Modality], tuple[str, str]] = {
     ("all-MiniLM-L6-v2", "text"): ("minilm", "MiniLM"),
     ("open_clip:", "image"): ("openclip", "OpenClipImage"),
     ("open_clip:", "text"): ("openclip", "OpenClipText"),
-    ("transformers:", "image"): ("transformers_clip", "TransformersClipImage"),
-    ("transformers:", "text"): ("transformers_clip", "TransformersClipText"),
+    ("transformers:", "image"): ("transformers_models", "TransformersImage"),
+    ("transformers:", "text"): ("transformers_models", "TransformersText"),
     ("transformers:", "audio"): ("audio", "TransformersAudio"),
     ("timm:", "image"): ("timm_models", "TimmImage"),
     ("mel-cnn", "audio"): ("audio", "MelCnn"),
@@ -74,7 +74,7 @@ _SHOWN: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("efficientnet-lite0", "efficientnet", None),
     ("all-MiniLM-L6-v2", "minilm", None),
     ("open_clip:ViT-B-32/openai", "openclip", ("ViT-B-32", "openai")),
-    ("transformers:openai/clip-vit-base-patch32", "transformers_clip", ("openai/clip-vit-base-patch32",)),
+    ("transformers:openai/clip-vit-base-patch32", "transformers_models", ("openai/clip-vit-base-patch32",)),
 )
 
 
