@@ -7,6 +7,8 @@ comes back before it is kept, logged or followed.
 from __future__ import annotations
 
 import asyncio
+import html
+import json
 import os
 import random
 import re
@@ -140,7 +142,8 @@ class _Secret:
             raise ConfigError(f"the environment variable {credential.variable} holds a space or another odd character")
         encoded = {quote(self.value, safe=""), quote_plus(self.value), quote(self.value)}
         lower = {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), one) for one in encoded}
-        spellings = sorted({self.value} | encoded | lower, key=len, reverse=True)
+        escaped = {json.dumps(self.value)[1:-1], self.value.replace("/", "\\/"), html.escape(self.value)}
+        spellings = sorted({self.value} | encoded | lower | escaped, key=len, reverse=True)
         self._text = re.compile("|".join(map(re.escape, spellings)))
         self._bytes = re.compile(self._text.pattern.encode())
 
@@ -520,6 +523,8 @@ class Client:
             return failed(f"connection: {os.strerror(code).lower() if code else 'cannot be opened'}")
         except aiohttp.InvalidURL:
             return refused("address: not a valid address")
+        except aiohttp.ClientResponseError:
+            return failed("malformed: the answer is not HTTP")
         except (aiohttp.ClientError, OSError) as error:
             return failed(f"connection: {type(error).__name__}")
         finally:

@@ -130,6 +130,7 @@ class ResponseStore:
         self.folder, self.readonly = Path(folder), readonly
         self.index = self.folder / "responses.sqlite"
         self._names = count()
+        self._closed = False
         self._lock: int | None = None
         if not readonly:
             (self.folder / "bodies" / "partial").mkdir(parents=True, exist_ok=True)
@@ -148,7 +149,10 @@ class ResponseStore:
         self.close()
 
     def close(self) -> None:
-        """Put everything on disk, and let others write."""
+        """Put everything on disk, and let others write. A second time it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         with self._told():
             if self._db.in_transaction:
                 self._db.commit()

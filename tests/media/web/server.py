@@ -42,9 +42,10 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Content-Length that is stated, whatever is sent
     declared: int | None = None
-    #: sent as chunks; the last one, of no length, is left out if ``broken``
     chunked: bool = False
+    #: the connection is closed behind the body, whatever should follow; ``garbage`` is sent before
     broken: bool = False
+    garbage: bytes = b""
     #: seconds before the head, and between parts of the body
     wait: float = 0.0
     drip: float = 0.0
@@ -149,7 +150,7 @@ class BadServer:
             await writer.drain()
             await asyncio.sleep(answer.drip)
         if answer.broken:
-            writer.write(b"zz\r\n" if answer.chunked else b"")
+            writer.write(answer.garbage)
             return False
         if answer.chunked:
             writer.write(b"0\r\n\r\n")
