@@ -14,7 +14,6 @@ from kgrec.cli.folders import stage_folder
 from kgrec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kgrec.features.drift import DriftSettings
     from kgrec.features.encode import FeaturesSettings
 
 app = typer.Typer(no_args_is_help=True, help="Look at features, search them, watch them drift, make them by hand.")
@@ -148,7 +147,7 @@ def drift(
 
     if baseline and before:
         raise ConfigError("give --baseline or --before, not both")
-    features, settings = features or stage_folder("features"), _drift(params)
+    features, settings = features or stage_folder("features"), _settings(params).drift
     baseline = baseline if baseline or before else _baseline(params)
     if baseline is not None and not baseline.exists():
         raise ConfigError(f"{baseline}: no such baseline; `kgrec features pin` writes one")
@@ -181,7 +180,7 @@ def pin(
     from kgrec.features.drift import pin_baseline
 
     out = out or _baseline(params)
-    pin_baseline((features or stage_folder("features")) / "vectors", out, _drift(params))
+    pin_baseline((features or stage_folder("features")) / "vectors", out, _settings(params).drift)
     typer.echo(f"wrote {out} ({out.stat().st_size / 1000:,.0f} kB)")
 
 
@@ -218,6 +217,32 @@ def encode(
     echo_json(encode_features(media or stage_folder("media"), out, _settings(params), cache, device, imports=imports))
 
 
+@app.command("train-clip")
+def train_clip(
+    out: Annotated[Path, typer.Option(help="folder to write; `open_clip:<folder>` names it", show_default=False)],
+    images: Annotated[
+        Path | None, typer.Option(help="folder of picture shards; else the media stage's here", show_default=False)
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="texts.parquet; else the media stage's here", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the pairs", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights and order", show_default=False)] = None,
+    image_size: Annotated[int | None, typer.Option(min=16, help="side in pixels", show_default=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a small CLIP on the pictures and texts of a catalogue; it then encodes both in one space."""
+    log_to_stderr()
+    from kgrec.config import parse_settings
+    from kgrec.features.train_clip import TrainClipSettings, train_clip
+
+    given = {"epochs": epochs, "seed": seed, "image_size": image_size, "device": device}
+    values = {name: value for name, value in given.items() if value is not None}
+    settings = parse_settings(TrainClipSettings, values, place="train-clip")
+    images = images or stage_folder("media") / "images"
+    echo_json(train_clip(images, texts or stage_folder("media") / "texts.parquet", out, settings))
+
+
 def _settings(params: Path | None) -> FeaturesSettings:
     from kgrec.features.encode import FeaturesSettings
 
@@ -225,12 +250,6 @@ def _settings(params: Path | None) -> FeaturesSettings:
     if params is None and not here.exists():
         return FeaturesSettings()
     return section(FeaturesSettings, params or here, "features")
-
-
-def _drift(params: Path | None) -> DriftSettings:
-    from kgrec.features.drift import DriftSettings
-
-    return getattr(_settings(params), "drift", DriftSettings())
 
 
 def _baseline(params: Path | None) -> Path:

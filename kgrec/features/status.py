@@ -19,7 +19,7 @@ from kgrec.data import schemas
 from kgrec.data.io import check_parquet
 from kgrec.errors import ConfigError, DataError, EncoderUnavailable
 from kgrec.features.cache import CachedEncoder, cached_encoders
-from kgrec.features.encode import FeaturesSettings
+from kgrec.features.encode import MODALITIES, FeaturesSettings
 from kgrec.progress import get_logger
 
 log = get_logger(__name__)
@@ -31,7 +31,6 @@ _LEDGER, _FILES, _TEXTS, _ROWS = (
         ("key", "content_sha256", "encoder", "vector"),
     )
 )  # fmt: skip
-_MODALITIES = ("image", "text", "audio", "video")
 _NONE = "the settings name no encoder"
 
 
@@ -204,10 +203,10 @@ def _each(
 ) -> Iterator[_Modality]:
     imports: Mapping[str, Any] = getattr(settings, "imports", {})
     written = {path.stem for path in (features / "vectors").glob("*.parquet")}
-    others = sorted((written | set(imports)) - set(_MODALITIES))
+    others = sorted((written | set(imports)) - set(MODALITIES))
     check_parquet(media / "ledger.parquet", _LEDGER)
-    for modality in (*_MODALITIES, *others):
-        name = getattr(settings, modality, None) if modality in _MODALITIES else None
+    for modality in (*MODALITIES, *others):
+        name = settings.encoders().get(modality)
         path = features / "vectors" / f"{modality}.parquet"
         contents = _contents(media, modality)
         _view(
@@ -233,7 +232,7 @@ def _each(
             notes.append("imported from files, which the stage reads anew whenever they change")
         elif modality in others:
             notes.append("the settings do not name this modality")
-        if name and modality in getattr(settings, "tokens", ()) and not (features / "tokens" / path.name).exists():
+        if name and modality in settings.tokens and not (features / "tokens" / path.name).exists():
             notes.append("the settings want token states too, and there are none")
         one = _Modality(connection, modality, name, path, modality in imports, notes)
         media_too = connection.execute("SELECT count(*) FROM media").fetchone()
@@ -289,8 +288,7 @@ def _wanted(
     from kgrec.features.encoders import open_encoder
 
     try:
-        precision: Any = getattr(settings, "precision", "float32")
-        encoder = open_encoder(name, modality, settings.device, settings.batch_size, precision)
+        encoder = open_encoder(name, modality, settings.device, settings.batch_size, settings.precision)
     except (EncoderUnavailable, ConfigError) as error:
         return name, why | {"": [f"compared by name alone: {error}"]}
     label = f"{name}@{encoder.fingerprint[:12]}"

@@ -175,7 +175,7 @@ def test_an_imported_modality_is_present_as_it_was_imported(world: SimpleNamespa
     left = feature_status(world.media, world.features, SETTINGS, quick=True)[-1]
     assert (left.modality, left.present, left.orphans) == ("plots", 0, 1)
     assert left.notes == ["the settings do not name this modality"]
-    settings: Any = SimpleNamespace(imports={"plots": None})
+    settings: Any = SimpleNamespace(imports={"plots": None}, tokens=(), encoders=dict)
     found = feature_status(world.media, world.features, settings)[-1]
     assert (found.modality, found.present, found.stale, found.orphans, found.settled) == ("plots", 1, {}, 0, True)
 
