@@ -15,6 +15,9 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 #: where what survives a rerun lives: fetched responses, encoder outputs, resumable training
 WORK = Path(".kgrec")
 
+#: features that new ones are compared with, ``<recipe>.parquet``; `kgrec features pin` writes one
+BASELINES = Path("pipeline/baselines")
+
 #: folders of the raw files; each always exists, and may be empty
 ROLES = ("ratings", "links", "kg", "posters", "texts", "audio", "video", "features")
 
@@ -53,8 +56,10 @@ _OUTPUTS: dict[str, tuple[str, ...]] = {
         "links.parquet", "candidates.parquet", "unlinked.parquet", "audit.parquet", "audit.json", "metrics.json", "plots",
     ),
     "kg": ("triples.parquet", "entities.parquet", "relations.parquet", "keys.parquet", "quality"),
-    "media": ("images", "texts.parquet", "ledger.parquet"),
-    "features": ("image.parquet", "text.parquet"),
+    "media": (
+        "images", "audio", "video", "texts.parquet", "ledger.parquet", "tries.parquet", "shared.parquet",
+    ),
+    "features": ("vectors", "tokens", "metrics.json", "plots"),
     "split": ("train.parquet", "valid.parquet", "test.parquet", "protocol.json"),
     "graph": ("collaborative.dgl", "modalities", "vocab.parquet", "sequences.parquet"),
     "train": ("models", "live"),

@@ -71,15 +71,9 @@ def load_params(path: Path | str = PARAMS) -> Params:
 def _check_between_sections(params: Params, path: Path) -> None:
     """What sections owe each other.
 
-    :raises ConfigError: if a section names a model that is not trained, or leaves out what DVC expects as an output
+    :raises ConfigError: if a section names a model that is not trained
     """
     trained = ", ".join(params.train.models)
     for key, model in (("publish.model", params.publish.model), ("evaluate.baseline", params.evaluate.baseline)):
         if model is not None and model not in params.train.models:
             raise ConfigError(f"{path}: {key} is {model!r}, which train.models does not name; it has {trained}")
-    for modality in ("image", "text"):
-        if getattr(params.features, modality) is None:
-            raise ConfigError(
-                f"{path}: features.{modality} is null, but the pipeline keeps {modality}.parquet; name an encoder, and "
-                f"leave the modality out of a model with train.models.<name>.settings.modalities"
-            )

@@ -1,22 +1,25 @@
-"""Stage ``features``: encode pictures and texts as vectors, only those not encoded before."""
+"""Stage ``features``: encode pictures, texts and clips as vectors, only those not encoded before."""
 
 from __future__ import annotations
 
 from kgrec.features.encode import encode_features
 from pipeline.entry import PathOption, run
-from pipeline.layout import PARAMS
+from pipeline.layout import BASELINES, PARAMS
 from pipeline.params import load_params
 from pipeline.report import write_report
 
 
-def main(media: PathOption, out: PathOption, cache: PathOption, params: PathOption = PARAMS) -> None:
-    """Encode pictures and texts."""
-    settings = load_params(params).features
-    counts = encode_features(media, out, settings, cache)
+def main(
+    media: PathOption, imports: PathOption, out: PathOption, cache: PathOption, params: PathOption = PARAMS
+) -> None:
+    """Encode pictures, texts and clips, and compare the vectors with the baseline."""
+    chosen = load_params(params)
+    baseline = BASELINES / f"{chosen.fetch.recipe}.parquet"
+    counts = encode_features(media, out, chosen.features, cache, imports=imports, baseline=baseline)
     for (
         modality
-    ) in counts.values():  # said in the log; in the report they would tell the state of the cache, not the data
-        del modality["encoded"], modality["from_cache"]
+    ) in counts.values():  # how many came from the cache is said in the log: it tells the cache, not the data
+        modality.pop("encoded", None), modality.pop("from_cache", None)
     write_report("features", out, counts)
 
 

@@ -1,8 +1,9 @@
-"""Stage ``media``: find, check and pack the picture and the text of every item and entity."""
+"""Stage ``media``: find, check and pack the picture, the text and the clips of every item and entity."""
 
 from __future__ import annotations
 
-from kgrec.media.collect import collect_media
+from kgrec.media.collect import MediaFolders, collect_media
+from kgrec.media.subjects import Catalogue
 from pipeline.entry import PathOption, run
 from pipeline.layout import PARAMS
 from pipeline.params import load_params
@@ -13,14 +14,20 @@ def main(
     items: PathOption,
     links: PathOption,
     entities: PathOption,
+    keys: PathOption,
     posters: PathOption,
     texts: PathOption,
+    audio: PathOption,
+    video: PathOption,
+    responses: PathOption,
     out: PathOption,
     params: PathOption = PARAMS,
 ) -> None:
-    """Collect pictures and texts."""
+    """Collect pictures, texts and clips."""
     settings = load_params(params).media
-    write_report("media", out, collect_media(items, links, entities, posters, texts, out, settings))
+    catalogue = Catalogue(items, links, entities, keys)
+    counts = collect_media(catalogue, MediaFolders(posters, texts, audio, video), out, responses, settings)
+    write_report("media", out, counts)
 
 
 if __name__ == "__main__":

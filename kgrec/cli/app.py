@@ -15,6 +15,7 @@ from kgrec.cli.errors import Commands
 from kgrec.cli.extract import extract
 from kgrec.cli.kg import app as kg
 from kgrec.cli.link import link
+from kgrec.cli.media import app as media
 
 app = typer.Typer(
     cls=Commands,
@@ -157,6 +158,7 @@ def evaluate(
 
 
 app.add_typer(kg, name="kg")
+app.add_typer(media, name="media")
 app.command()(extract)
 app.command()(audit)
 app.command()(link)

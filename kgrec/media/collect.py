@@ -1,15 +1,20 @@
-"""Collecting media decides which picture and which text an item or entity has, and writes down why it has none.
+"""Collecting media decides which picture, clip and text an item or entity has, and writes down why it has none.
 
 Keys are ``item:<item_id>`` for the catalogue and ``entity:<entity_id>`` for the attribute entities. An entity that is
 linked to an item *is* that item and has no key of its own. Item text is title and plot; entity text is its bare name.
+
+The way: sources on the web are fetched into the store of answers (:func:`fetch_media`); then every source is asked again, the
+web's from the store alone, and the first usable picture or clip in the order of the sources is taken (:func:`collect_media`).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from fnmatch import fnmatch
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,39 +24,50 @@ from pydantic import Field
 
 from kgrec.config import Settings
 from kgrec.data import schemas
-from kgrec.data.io import PARQUET_OPTIONS, atomic_folder, read_parquet, write_parquet
-from kgrec.errors import DataError
-from kgrec.media.files import DamagedMember, PosterFile, PosterFiles
+from kgrec.data.database import database_on_disk, quoted
+from kgrec.data.io import atomic_folder, write_batches, write_parquet
+from kgrec.media.clips import Clip, check_clip
+from kgrec.media.files import DamagedMember
 from kgrec.media.images import Picture, Rejected, check_picture
-from kgrec.media.texts import TextSource, clean_text, read_text_source
+from kgrec.media.shards import ShardWriter
+from kgrec.media.sources import (
+    FolderSettings,
+    FolderSource,
+    Found,
+    Modality,
+    Nothing,
+    Source,
+    SourceSettings,
+    Subject,
+    UrlsSource,
+    open_sources,
+)
+from kgrec.media.subjects import Catalogue
+from kgrec.media.text_collection import FOUND_TEXTS, TextSettings, collect_texts
+from kgrec.media.web.client import Only, WebSettings
+from kgrec.media.web.run import FetchReport, fetch_all, replay
+from kgrec.media.web.store import DamagedBody, ResponseStore
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)
 
-#: rows of picture bytes are read back one row group at a time, so groups stay small
-_GROUP_BYTES = 32_000_000
+#: modality -> name of its folder and of its shards
+FOLDERS: dict[Modality, str] = {"image": "images", "audio": "audio", "video": "video"}
 _SHOWN = 100
-#: key, modality, status, reason, source
-_LedgerRow = tuple[str, str, str, str, str]
-
-
-class TextSettings(Settings):
-    """How an item's text is composed."""
-
-    compose: Literal["title_plot", "title", "plot"] = "title_plot"
-    """What an item's text is made of. With ``title_plot`` an item that has only one of the two gets that one."""
-    separator: str = ". "
-    """Between title and plot."""
-    order: tuple[str, ...] = ("*override*", "*plot*", "*extrainfos*", "*omdb*", "*abstract*")
-    """Patterns of file names; the first file in this order that has a text for an item gives it. Files that match none
-    come after, by name; the description of the item's linked entity comes last."""
-    lang: str = "en"
-    """Language (ISO 639-1) of files and names that do not state theirs."""
+_AHEAD = 64
+_SPOOL = 65_536
+_FOUND = pa.schema([*FOUND_TEXTS, ("origin", pa.string()), ("licence", pa.string()), ("expires", pa.string())])
 
 
 class MediaSettings(Settings):
-    """What counts as a usable picture, and where texts come from."""
+    """Where media come from, and what counts as usable."""
 
+    sources: tuple[SourceSettings, ...] = (FolderSettings(kind="folder"),)
+    """Sources in order of preference; the first that has a usable picture or clip gives it."""
+    web: WebSettings = WebSettings()
+    """How sources on the web are asked."""
+    entities: tuple[Literal["image", "text"], ...] = ("text",)
+    """What is wanted for attribute entities (people, genres): their text is their name unless a source has another."""
     max_bytes: int = Field(default=20_000_000, gt=0)
     """Longest picture file, in bytes."""
     max_pixels: int = Field(default=50_000_000, gt=0)
@@ -61,263 +77,382 @@ class MediaSettings(Settings):
     placeholder."""
     placeholders: tuple[str, ...] = ()
     """SHA-256 of further files that stand for "no picture"."""
+    near_bits: int = Field(default=4, ge=0, le=16)
+    """Pictures whose perceptual hashes differ in at most so many of 64 bits are listed as near duplicates."""
+    max_clip_bytes: int = Field(default=200_000_000, gt=0)
+    """Longest audio or video file, in bytes."""
+    max_seconds: float = Field(default=3600.0, gt=0)
+    """Longest clip that is unpacked."""
     shard_mb: int = Field(default=256, gt=0)
     """Size at which a new shard of pictures is begun, in megabytes."""
     overrides: Path | None = None
-    """A folder of files ``<item_id>.<suffix>`` that take the place of fetched posters."""
+    """A folder of files ``<item_id>.<suffix>`` that take the place of other posters."""
     texts: TextSettings = TextSettings()
     """How texts are composed."""
 
 
+@dataclass(frozen=True)
+class MediaFolders:
+    """Folders of files that are there already; None, or without files: there are none."""
+
+    posters: Path | None = None
+    texts: Path | None = None
+    audio: Path | None = None
+    video: Path | None = None
+
+
 def collect_media(
-    items: Path, links: Path, entities: Path, posters: Path, texts: Path, out: Path, settings: MediaSettings
+    catalogue: Catalogue, folders: MediaFolders, out: Path, responses: Path, settings: MediaSettings
 ) -> dict[str, Any]:
-    """Check and pack all pictures and texts.
+    """Fetch what is wanted and not there, then check and pack all pictures, clips and texts.
 
     Writes ``images/images-00000.parquet`` … (:data:`~kgrec.data.schemas.IMAGES`, bytes as published, sorted by key over
-    all shards), ``texts.parquet`` and ``ledger.parquet`` (one row per item and modality, one per entity for text).
+    all shards), so ``audio/`` and ``video/`` (:data:`~kgrec.data.schemas.CLIPS`), ``texts.parquet``, ``ledger.parquet``
+    (one row per key and modality that is wanted), ``tries.parquet`` (every try to fetch something) and ``shared.parquet``
+    (keys that share a picture). Equal files and equal answers give equal bytes.
 
-    :param items: ``items.parquet``
-    :param links: ``links.parquet``; its entities are items and get no key of their own
-    :param entities: ``entities.parquet``
-    :param posters: folder with zip archives or files named ``<item_id>.<suffix>``
-    :param texts: folder of text files, see :mod:`kgrec.media.texts`
+    :param responses: folder of the store of answers, outside ``out``
     :return: counts by status and reason per modality, groups of keys that share one picture, files that were not used
-    :raises DataError: if an input is missing or damaged as a whole; a single bad picture or line goes to the ledger
+    :raises DataError: if an input is missing or damaged as a whole, or most of the web cannot be reached; a single bad
+        picture or line goes to the ledger
+    :raises ConfigError: if a source lacks its key, or the web is asked without a contact
     """
-    catalogue = read_parquet(items, columns=["item_id", "title"])
-    titles = dict(zip(catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist(), strict=True))
-    link_table = read_parquet(links, columns=["item_id", "entity_id"])
-    item_of = dict(zip(link_table["entity_id"].to_pylist(), link_table["item_id"].to_pylist(), strict=True))
-    linked = {item for item in item_of.values() if item in titles}
-    entity_table = read_parquet(entities, columns=["entity_id", "name", "description"])
+    out.mkdir(parents=True, exist_ok=True)
+    with _opened(settings, folders) as sources:
+        if not settings.web.offline:
+            _fetch(catalogue, sources, out, responses, settings)
+        return _pack(catalogue, sources, folders, out, responses, settings)
 
-    ledger: list[_LedgerRow] = []
-    with atomic_folder(out / "images") as shards, PosterFiles(posters, settings.overrides) as files:
-        image_report = _collect_images(sorted(titles), files, shards, settings, ledger)
-        text_rows, text_report = _collect_texts(titles, item_of, entity_table, texts, settings.texts, ledger)
-        text_table = pa.table([list(c) for c in zip(*text_rows, strict=True)] or [[]] * 3, schema=schemas.TEXTS)
-        write_parquet(text_table, out / "texts.parquet", sort_by=["key"])
-        ledger_table = pa.table(
-            [list(c) for c in zip(*((*row, "", "") for row in ledger), strict=True)] or [[]] * 7, schema=schemas.LEDGER
+
+def fetch_media(
+    catalogue: Catalogue,
+    folders: MediaFolders,
+    work: Path,
+    responses: Path,
+    settings: MediaSettings,
+    only: Only = "due",
+) -> FetchReport | None:
+    """Fetch what is wanted into the store of answers, and pack nothing.
+
+    :param work: folder for temporary files
+    :param only: ``due`` asks what was never asked, what failed, and what is too old; ``failed`` and ``missing`` ask just
+        those again, ``all`` everything
+    :return: None if no source is on the web
+    :raises DataError: as :func:`collect_media`
+    """
+    with _opened(settings, folders) as sources:
+        return _fetch(catalogue, sources, work, responses, settings, only)
+
+
+@contextmanager
+def _opened(settings: MediaSettings, folders: MediaFolders) -> Iterator[list[Source]]:
+    clips = {name: path for name in ("audio", "video") if (path := getattr(folders, name)) and any(path.iterdir())}
+    with ExitStack() as stack:
+        sources = open_sources(
+            settings.sources, posters=folders.posters, texts=folders.texts, overrides=settings.overrides,
+            keys=not settings.web.offline, **clips,
+        )  # fmt: skip
+        for source in sources:
+            stack.callback(source.close)
+        yield sources
+
+
+def _wanted(subject: Subject, sources: Sequence[Source], settings: MediaSettings) -> frozenset[Modality]:
+    """What is wanted of a subject: of an item all that sources have, of an entity what the settings say."""
+    offered = frozenset[Modality]({"image", "text"}).union(*(source.modalities for source in sources))
+    return offered if subject.key.startswith("item:") else offered & frozenset[Modality](settings.entities)
+
+
+def _fetch(
+    catalogue: Catalogue, sources: Sequence[Source], work: Path, responses: Path, settings: MediaSettings,
+    only: Only = "due",
+) -> FetchReport | None:  # fmt: skip
+    if not any(source.hosts for source in sources):
+        return None
+    check = _Checks(settings)
+
+    def usable(found: Found) -> str:
+        if found.modality == "text":
+            return "" if found.text else "no text"
+        outcome = check(found)
+        return outcome.reason if isinstance(outcome, Rejected) else ""
+
+    with ResponseStore(responses) as store:
+        asked = ((one, _wanted(one, sources, settings)) for one in catalogue.subjects(work))
+        return fetch_all(
+            asked, sources, store, settings.web, usable=usable, check=check.name, only=only, total=len(catalogue)
         )
-        write_parquet(ledger_table, out / "ledger.parquet", sort_by=["key", "modality"])
-    report = {"image": image_report, "text": text_report, "linked_items": _coverage(ledger, linked)}
-    log.info("collected media", pictures=image_report["ok"], texts=len(text_rows))
-    return report
 
 
-def _coverage(ledger: Iterable[_LedgerRow], linked: set[str]) -> dict[str, Any]:
-    """Status counts over linked items only, per modality."""
-    keys = {f"item:{item}" for item in linked}
-    counts = Counter((row[1], row[2]) for row in ledger if row[0] in keys)
-    return {"items": len(linked)} | {
-        modality: {status: counts[modality, status] for status in ("ok", "missing", "rejected")}
-        for modality in ("image", "text")
-    }
+class _Checks:
+    """Whether a file is usable."""
 
+    def __init__(self, settings: MediaSettings) -> None:
+        self.settings = settings
+        self.placeholders = frozenset(settings.placeholders)
 
-def _collect_images(
-    item_ids: list[str], files: PosterFiles, shards: Path, settings: MediaSettings, ledger: list[_LedgerRow]
-) -> dict[str, Any]:
-    keyed = sorted((f"item:{item}", files.by_item.get(item)) for item in item_ids)
-    keys_of: dict[str, list[str]] = defaultdict(list)
-    reasons: Counter[str] = Counter()
-    missing = 0
-    with _ShardWriter(shards, settings.shard_mb * 1_000_000) as writer:
-        for key, file, outcome in _checked(keyed, settings):
-            if file is None:
-                missing += 1
-                ledger.append((key, "image", "missing", "no file", ""))
-            elif isinstance(outcome, Picture):
-                writer.add(key, outcome)
-                keys_of[outcome.sha256].append(key)
-                ledger.append((key, "image", "ok", "", file.name))
-            elif outcome is not None:
-                reasons[outcome.kind] += 1
-                ledger.append((key, "image", "rejected", outcome.reason, file.name))
-    groups = sorted(group for group in keys_of.values() if len(group) > 1)
-    unused = sorted(file.name for item, file in files.by_item.items() if item not in set(item_ids))
-    return {
-        "ok": sum(map(len, keys_of.values())),
-        "missing": missing,
-        "rejected": dict(sorted(reasons.items())),
-        "megabytes": round(writer.total / 1e6, 3),
-        "shards": writer.count,
-        "duplicates": {"groups": len(groups), "keys": groups[:_SHOWN]},
-        "files_of_no_item": {"count": len(unused), "first": unused[:10]},
-        "files_behind_another": {"count": len(files.ambiguous), "first": files.ambiguous[:10]},
-    }
+    @property
+    def name(self) -> str:
+        """Equal for equal settings."""
+        fields = {"max_bytes", "max_pixels", "uniform_below", "placeholders", "max_clip_bytes", "max_seconds"}
+        return self.settings.model_dump_json(include=fields)
 
-
-def _checked(
-    keyed: list[tuple[str, PosterFile | None]], settings: MediaSettings
-) -> Iterator[tuple[str, PosterFile | None, Picture | Rejected | None]]:
-    """Check pictures in worker threads, in order, a bounded number ahead."""
-    limits: dict[str, Any] = {
-        "max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels,
-        "uniform_below": settings.uniform_below, "placeholders": frozenset(settings.placeholders),
-    }  # fmt: skip
-
-    def check(file: PosterFile) -> Picture | Rejected:
+    def __call__(self, found: Found) -> Picture | Clip | Rejected:
+        chosen, kind = self.settings, found.modality
+        limit = chosen.max_bytes if kind == "image" else chosen.max_clip_bytes
+        assert found.read is not None
         try:
-            return check_picture(file.read(settings.max_bytes), **limits)
+            data = found.read(limit)
         except DamagedMember as error:
             return Rejected(f"damaged: {error}")
-
-    ahead: deque[tuple[str, PosterFile | None, Future[Picture | Rejected] | None]] = deque()
-    with ThreadPoolExecutor() as pool, item_progress("checking pictures", len(keyed), "files") as bar:
-        for key, file in keyed:
-            ahead.append((key, file, pool.submit(check, file) if file else None))
-            if len(ahead) >= 64:
-                yield _next(ahead)
-                bar.advance()
-        while ahead:
-            yield _next(ahead)
-            bar.advance()
-
-
-def _next(ahead: deque[Any]) -> tuple[str, PosterFile | None, Picture | Rejected | None]:
-    key, file, future = ahead.popleft()
-    return key, file, future.result() if future else None
+        if kind == "image":
+            return check_picture(
+                data, max_bytes=limit, max_pixels=chosen.max_pixels, uniform_below=chosen.uniform_below,
+                placeholders=self.placeholders,
+            )  # fmt: skip
+        assert kind != "text"
+        return check_clip(
+            data, kind, max_bytes=limit, max_seconds=chosen.max_seconds, uniform_below=chosen.uniform_below,
+            placeholders=self.placeholders,
+        )  # fmt: skip
 
 
-class _ShardWriter:
-    """Writes :class:`Picture` rows to ``images-00000.parquet`` … in the order they come."""
+@dataclass(frozen=True)
+class _Row:
+    """What one key has of one modality, or why it has nothing."""
 
-    def __init__(self, folder: Path, shard_bytes: int) -> None:
-        self.folder, self.shard_bytes = folder, shard_bytes
-        self.count = self.total = self._in_shard = self._in_group = 0
-        self._rows: list[tuple[str, Picture]] = []
-        self._writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> _ShardWriter:
-        return self
-
-    def __exit__(self, kind: object, *exc: object) -> None:
-        if kind is None:
-            self._flush()
-            if self.count == 0:
-                self._open()  # a table without rows is still a table
-        if self._writer is not None:
-            self._writer.close()
-
-    def add(self, key: str, picture: Picture) -> None:
-        size = len(picture.data)
-        if self._in_shard and self._in_shard + size > self.shard_bytes:
-            self._flush()
-            if self._writer is not None:
-                self._writer.close()
-            self._writer, self._in_shard = None, 0
-        self._rows.append((key, picture))
-        self._in_shard += size
-        self._in_group += size
-        self.total += size
-        if self._in_group >= _GROUP_BYTES:
-            self._flush()
-
-    def _open(self) -> pq.ParquetWriter:
-        path = self.folder / f"images-{self.count:05d}.parquet"
-        options = PARQUET_OPTIONS | {"use_dictionary": ["format"], "write_statistics": ["key"]}
-        self._writer = pq.ParquetWriter(path, schemas.IMAGES, **options)
-        self.count += 1
-        return self._writer
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        writer = self._writer or self._open()
-        pictures = [picture for _, picture in self._rows]
-        columns = [
-            [key for key, _ in self._rows], [p.sha256 for p in pictures], [p.data for p in pictures],
-            [p.width for p in pictures], [p.height for p in pictures], [p.format for p in pictures],
-            [p.phash for p in pictures],
-        ]  # fmt: skip
-        writer.write_table(pa.table(columns, schema=schemas.IMAGES))
-        self._rows, self._in_group = [], 0
+    key: str
+    modality: Modality
+    status: str
+    reason: str
+    origin: str
+    licence: str = ""
+    expires: str = ""
+    media: Picture | Clip | None = None
+    #: kind of the reason, without its detail
+    kind: str = ""
 
 
-def _collect_texts(
-    titles: Mapping[str, str | None],
-    item_of: Mapping[str, str],
-    entities: pa.Table,
-    folder: Path,
-    settings: TextSettings,
-    ledger: list[_LedgerRow],
-) -> tuple[list[tuple[str, str, str]], dict[str, Any]]:
-    sources, ignored = _read_sources(folder, settings.order)
-    names: dict[str, str] = {}
-    descriptions = TextSource("entity description")
-    for entity, name, description in zip(*(entities[c].to_pylist() for c in entities.column_names), strict=True):
-        if entity not in item_of:
-            names[entity] = clean_text(name)
-        elif clean_text(description):
-            descriptions.add(0, item_of[entity], description)
+#: the most telling of several reasons first, and what the ledger calls them
+_STATUS = {"refused": "rejected", "failed": "failed", "pending": "failed", "missing": "missing"}
+_TELLING = tuple(_STATUS)
 
-    rows: list[tuple[str, str, str]] = []
-    used: Counter[str] = Counter()
-    missing: Counter[str] = Counter()
-    for item, title in titles.items():
-        key = f"item:{item}"
-        source = next((s for s in [*sources, descriptions] if key in s.texts), None)
-        plot, lang = source.texts[key] if source else ("", None)
-        parts = {
-            "title": clean_text(title) if settings.compose != "plot" else "",
-            source.name if source else "": plot if settings.compose != "title" else "",
+
+def _look(
+    subject: Subject, modality: Modality, sources: Sequence[Source], store: ResponseStore, web: WebSettings
+) -> list[tuple[str, Found | Nothing]]:
+    """What each source says, by its name, in the order of the sources."""
+    said: list[tuple[str, Found | Nothing]] = []
+    for source in sources:
+        if modality in source.modalities:
+            try:
+                outcomes = replay(source, subject, frozenset({modality}), store, web.as_of)
+            except DamagedBody as error:
+                outcomes = [Nothing(modality, "failed", f"damaged answer: {error}")]
+            said += [(source.name, outcome) for outcome in outcomes]
+    return said
+
+
+def _choose(key: str, modality: Modality, said: list[tuple[str, Found | Nothing]], check: _Checks) -> _Row:
+    """The first usable file."""
+    misses: list[tuple[str, Nothing]] = []
+    for name, found in said:
+        if isinstance(found, Found):
+            try:
+                outcome = check(found)
+            except DamagedBody as error:
+                outcome = Rejected(f"damaged answer: {error}")
+            if not isinstance(outcome, Rejected):
+                return _Row(key, modality, "ok", "", found.origin, found.licence, found.expires, outcome)
+            found = Nothing(modality, "refused", outcome.reason, found.origin)
+        misses.append((name, found))
+    if not misses:
+        return _Row(key, modality, "missing", "no source", "", kind="no source")
+    worst = min((miss for _, miss in misses), key=lambda miss: _TELLING.index(miss.outcome))
+    reason = worst.reason if len(misses) == 1 else "; ".join(f"{name}: {miss.reason}" for name, miss in misses)
+    origin = "" if worst.outcome == "missing" else worst.origin
+    return _Row(key, modality, _STATUS[worst.outcome], reason, origin, kind=worst.reason.split(":", 1)[0])
+
+
+def _pack(
+    catalogue: Catalogue, sources: Sequence[Source], folders: MediaFolders, out: Path, responses: Path,
+    settings: MediaSettings,
+) -> dict[str, Any]:  # fmt: skip
+    with (
+        ExitStack() as stack,
+        ResponseStore(responses, readonly=True) as store,
+        database_on_disk(out / "ledger", 0.5) as (connection, work),
+    ):
+        writers = {
+            modality: stack.enter_context(
+                ShardWriter(stack.enter_context(atomic_folder(out / name)), name, settings.shard_mb * 1_000_000)
+            )
+            for modality, name in FOLDERS.items()
         }
-        have = [name for name, part in parts.items() if part]
-        if have:
-            rows.append((key, settings.separator.join(parts[name] for name in have), lang or settings.lang))
-            used[" + ".join(have)] += 1
-            ledger.append((key, "text", "ok", "", " + ".join(have)))
-        else:
-            missing["items"] += 1
-            ledger.append((key, "text", "missing", f"no {settings.compose.replace('_', ' or ')}", ""))
-    for entity, name in names.items():
-        key = f"entity:{entity}"
-        source = next((s for s in sources if key in s.texts), None)
-        text, lang = source.texts[key] if source else (name, None)
-        if text:
-            rows.append((key, text, lang or settings.lang))
-            ledger.append((key, "text", "ok", "", source.name if source else "name"))
-        else:
-            missing["entities"] += 1
-            ledger.append((key, "text", "missing", "no name", ""))
+        told = _Told()
+        rows = _chosen(catalogue, sources, store, work, settings)
+        write_batches(_ledger_batches(rows, writers, told), schemas.LEDGER, work / "files.parquet")
+        write_batches(_found_texts(catalogue, sources, store, work, settings), _FOUND, work / "found.parquet")
+        text = collect_texts(
+            catalogue.items, catalogue.links, catalogue.entities, folders.texts, work / "found.parquet",
+            out / "texts.parquet", work / "texts.parquet", settings.texts,
+        )  # fmt: skip
+        spools = f"[{quoted(work / 'files.parquet')}, {quoted(work / 'texts.parquet')}]"
+        ledger = connection.sql(f"SELECT * FROM read_parquet({spools}) ORDER BY key, modality")
+        write_batches(ledger.to_arrow_reader(_SPOOL), schemas.LEDGER, out / "ledger.parquet")
+        keys = (subject.key for subject in catalogue.subjects(work))
+        tries = write_batches(store.tries(keys), schemas.TRIES, out / "tries.parquet")
+        linked = _coverage(connection, out / "ledger.parquet", catalogue)
+    from kgrec.media.duplicates import shared_pictures
 
-    known = {f"item:{item}" for item in titles} | {f"entity:{entity}" for entity in names}
-    return rows, {
-        "items": {"ok": len(titles) - missing["items"], "missing": missing["items"]},
-        "entities": {"ok": len(names) - missing["entities"], "missing": missing["entities"]},
-        "item_texts_from": dict(sorted(used.items())),
-        "files": {
-            source.name: {
-                "texts": len(source.texts),
-                "empty": source.empty,
-                "of_no_item_or_entity": sum(key not in known for key in source.texts),
-                "rejected": [{"line": line, "reason": reason} for line, reason in source.rejects[:_SHOWN]],
-                "rejected_count": len(source.rejects),
-            }
-            for source in sources
-        },
-        "files_without_texts": ignored,
+    shared = shared_pictures(_hashes(out / "images"), settings.near_bits)
+    write_parquet(shared, out / "shared.parquet")
+    report = {
+        modality: told.counts(modality) | {"megabytes": round(writer.total / 1e6, 3), "shards": writer.count}
+        for modality, writer in writers.items()
+        if modality == "image" or told.wanted(modality)
+    }
+    report["image"] |= _groups(shared) | _unused(sources, told)
+    log.info("collected media", **{modality: counts["ok"] for modality, counts in report.items()})
+    return report | {"text": text, "linked_items": linked, "tries": tries}
+
+
+def _chosen(
+    catalogue: Catalogue, sources: Sequence[Source], store: ResponseStore, work: Path, settings: MediaSettings
+) -> Iterator[_Row]:
+    """A row for every subject and every modality of files that is wanted, in order, checked some ahead in worker threads."""
+    check = _Checks(settings)
+    ahead: deque[Future[_Row]] = deque()
+    pool = ThreadPoolExecutor()
+    try:
+        with item_progress("checking pictures", len(catalogue), "keys") as bar:
+            for subject in catalogue.subjects(work):
+                for modality in sorted(_wanted(subject, sources, settings) - {"text"}):
+                    said = _look(subject, modality, sources, store, settings.web)
+                    ahead.append(pool.submit(_choose, subject.key, modality, said, check))
+                while len(ahead) >= _AHEAD:
+                    yield ahead.popleft().result()
+                bar.advance()
+            while ahead:
+                yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Told:
+    """What is counted while rows go by."""
+
+    def __init__(self) -> None:
+        self.status: Counter[tuple[str, str]] = Counter()
+        self.reasons: Counter[tuple[str, str, str]] = Counter()
+        self.keys: set[str] = set()
+
+    def add(self, row: _Row) -> None:
+        self.status[row.modality, row.status] += 1
+        self.keys.add(row.key)
+        if row.status != "ok":
+            self.reasons[row.modality, row.status, row.kind] += 1
+
+    def wanted(self, modality: str) -> bool:
+        return any(one == modality for one, _ in self.status)
+
+    def counts(self, modality: str) -> dict[str, Any]:
+        def reasons(status: str) -> dict[str, int]:
+            found = {why: n for (kind, how, why), n in self.reasons.items() if (kind, how) == (modality, status)}
+            return dict(sorted(found.items()))
+
+        return {
+            "ok": self.status[modality, "ok"], "missing": self.status[modality, "missing"],
+            "rejected": reasons("rejected"), "failed": reasons("failed"),
+        }  # fmt: skip
+
+
+def _ledger_batches(
+    rows: Iterable[_Row], writers: dict[Modality, ShardWriter], told: _Told
+) -> Iterator[pa.RecordBatch]:
+    waiting: list[tuple[str, ...]] = []
+    for row in rows:
+        told.add(row)
+        if row.media is not None:
+            writers[row.modality].add(row.key, row.media)
+        waiting.append((row.key, row.modality, row.status, row.reason, row.origin, row.licence, row.expires))
+        if len(waiting) == _SPOOL:
+            yield _batch(waiting, schemas.LEDGER)
+            waiting = []
+    yield _batch(waiting, schemas.LEDGER)
+
+
+def _found_texts(
+    catalogue: Catalogue, sources: Sequence[Source], store: ResponseStore, work: Path, settings: MediaSettings
+) -> Iterator[pa.RecordBatch]:
+    """Texts that sources on the web have, as their answers say."""
+    tellers = [(rank, source) for rank, source in enumerate(sources) if "text" in source.modalities]
+    waiting: list[tuple[Any, ...]] = []
+    for subject in catalogue.subjects(work) if tellers else ():
+        if "text" not in _wanted(subject, sources, settings):
+            continue
+        for rank, source in tellers:
+            for _, found in _look(subject, "text", [source], store, settings.web):
+                if isinstance(found, Found) and found.text:
+                    told = (found.origin, found.licence, found.expires)
+                    waiting.append((subject.key, found.text, found.lang, source.name, rank, *told))
+        if len(waiting) >= _SPOOL:
+            yield _batch(waiting, _FOUND)
+            waiting = []
+    yield _batch(waiting, _FOUND)
+
+
+def _batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _hashes(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """Key, content hash and perceptual hash of every packed picture, by key."""
+    for shard in sorted(folder.glob("*.parquet")):
+        for batch in pq.ParquetFile(shard).iter_batches(_SPOOL, columns=["key", "sha256", "phash"]):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _groups(shared: pa.Table) -> dict[str, Any]:
+    """The first groups of keys that share a picture, exactly and nearly."""
+    groups: dict[str, dict[int, list[str]]] = {"exact": {}, "near": {}}
+    for row in shared.select(["kind", "group", "key"]).to_pylist():
+        groups[row["kind"]].setdefault(row["group"], []).append(row["key"])
+    return {
+        name: {"groups": len(groups[kind]), "keys": list(groups[kind].values())[:_SHOWN]}
+        for name, kind in (("duplicates", "exact"), ("near_duplicates", "near"))
     }
 
 
-def _read_sources(folder: Path, order: tuple[str, ...]) -> tuple[list[TextSource], list[str]]:
-    """Text files of ``folder`` in order of preference, and names of the files that hold no texts."""
-    if not folder.is_dir():
-        raise DataError("no such folder of texts; run the fetch stage first", path=folder)
+def _unused(sources: Sequence[Source], told: _Told) -> dict[str, Any]:
+    """Files no key asked for, and rows of tables that cannot be used."""
+    files = [one for source in sources if isinstance(source, FolderSource) for one in source.files.values()]
+    unused = sorted(file.name for one in files for key, file in one.by_key.items() if key not in told.keys)
+    hidden = sorted(chain.from_iterable(one.ambiguous for one in files))
+    counts: dict[str, Any] = {
+        "files_of_no_item": {"count": len(unused), "first": unused[:10]},
+        "files_behind_another": {"count": len(hidden), "first": hidden[:10]},
+    }
+    bad = {
+        source.name: {"count": len(rejects), "first": [f"line {line}: {why}" for line, why in rejects[:10]]}
+        for source in sources
+        if isinstance(source, UrlsSource) and (rejects := source.table.rejects)
+    }
+    return counts | ({"unusable_rows": bad} if bad else {})
 
-    def preference(path: Path) -> tuple[int, str]:
-        name = path.name.lower()
-        return next((i for i, pattern in enumerate(order) if fnmatch(name, pattern.lower())), len(order)), path.name
 
-    sources, ignored = [], []
-    for path in sorted((p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")), key=preference):
-        source = read_text_source(path)
-        if source is None:
-            ignored.append(path.name)
-            log.info("file holds no texts", file=path.name)
-        else:
-            sources.append(source)
-    return sources, ignored
+def _coverage(connection: Any, ledger: Path, catalogue: Catalogue) -> dict[str, Any]:
+    """Status counts over linked items only, per modality."""
+    connection.execute(
+        f"CREATE TEMP TABLE linked AS SELECT DISTINCT 'item:' || item_id AS key FROM read_parquet({quoted(catalogue.links)}) l "
+        f"SEMI JOIN read_parquet({quoted(catalogue.items)}) i USING (item_id)"
+    )
+    counts: dict[str, Any] = {"items": connection.sql("SELECT count(*) FROM linked").fetchall()[0][0]}
+    rows = connection.sql(
+        f"SELECT modality, status, count(*) FROM read_parquet({quoted(ledger)}) SEMI JOIN linked USING (key) GROUP BY ALL"
+    ).fetchall()
+    for modality, status, number in sorted(rows):
+        counts.setdefault(modality, {"ok": 0, "missing": 0, "rejected": 0})[status] = number
+    return counts

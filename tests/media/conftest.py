@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from kgrec.config import parse_settings
 from kgrec.data import schemas
 from kgrec.data.io import write_parquet
-from kgrec.media.collect import MediaSettings, collect_media
+from kgrec.media.collect import MediaFolders, MediaSettings, collect_media
+from kgrec.media.subjects import Catalogue
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (60, 90), kind: str = "JPEG", mode: str = "RGB") -> bytes:
@@ -36,14 +38,14 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root, self.posters, self.texts, self.out = root, root / "posters", root / "texts", root / "out"
+        self.responses = root / "responses"
         self.posters.mkdir()
         self.texts.mkdir()
         self.tables([("1", "Alpha"), ("2", "Beta"), ("3", "Gamma"), ("4", None)])
 
     def tables(self, items: list[tuple[str, str | None]], entities: list[tuple[Any, ...]] | None = None) -> None:
-        rows = [{"item_id": i, "title": t} for i, t in items]
-        for row in rows:
-            row |= {name: [] for name in ("genre", "director", "writer", "actor", "country", "language")}  # type: ignore[arg-type]
+        empty: dict[str, Any] = {field.name: [] for field in schemas.ITEMS if pa.types.is_list(field.type)}
+        rows = [empty | {"item_id": i, "title": t} for i, t in items]
         write_parquet(pa.Table.from_pylist(rows, schema=schemas.ITEMS), self.root / "items.parquet")
         links = [{"item_id": "1", "entity_id": "m.1", "method": "file", "score": 1.0}]
         write_parquet(pa.Table.from_pylist(links, schema=schemas.LINKS), self.root / "links.parquet")
@@ -52,8 +54,19 @@ class World:
         write_parquet(pa.Table.from_pylist(table, schema=schemas.ENTITIES), self.root / "entities.parquet")
 
     def collect(self, **settings: Any) -> dict[str, Any]:
-        inputs = (self.root / f"{name}.parquet" for name in ("items", "links", "entities"))
-        return collect_media(*inputs, self.posters, self.texts, self.out, MediaSettings(**settings))
+        return collect_media(
+            self.catalogue, self.folders, self.out, self.responses, parse_settings(MediaSettings, settings)
+        )
+
+    @property
+    def catalogue(self) -> Catalogue:
+        keys = self.root / "keys.parquet"
+        tables = (self.root / f"{name}.parquet" for name in ("items", "links", "entities"))
+        return Catalogue(*tables, keys if keys.exists() else None)
+
+    @property
+    def folders(self) -> MediaFolders:
+        return MediaFolders(self.posters, self.texts, self.root / "audio" if (self.root / "audio").exists() else None)
 
 
 @pytest.fixture

@@ -154,6 +154,11 @@ def test_limits_of_bytes_length_and_listed_files() -> None:
     assert rejected(data, "audio", placeholders=listed) == "placeholder: listed by its hash"
 
 
+def test_a_click_is_no_sound() -> None:
+    assert rejected(sound(tone(1000, 0.09)), "audio") == "too short: 0.090 seconds of at least 0.1"
+    checked(sound(tone(1000, 0.1)), "audio")
+
+
 def test_a_bomb_of_length_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     hour = sound(np.zeros(3600 * 8000), "flac", rate=8000)
     assert len(hour) < 1_000_000
