@@ -31,7 +31,7 @@ from kgrec.media.sources.base import Outcome, Reply
 Status = Literal["ok", "unchanged", "missing", "refused", "failed"]
 
 _FORMAT = 1
-_BATCH = 65_536
+_BATCH = 16_384
 #: a body longer than this goes to a file while it comes in
 _IN_MEMORY = 1 << 20
 
@@ -223,8 +223,8 @@ class ResponseStore:
             yield
         except sqlite3.Error as error:
             raise DataError(
-                f"cannot be used ({error}); if the disk is full, make room; if the file is damaged, move it away: contents "
-                "stay in bodies/, and what the index knew is asked again",
+                f"cannot be used ({' '.join(str(error).split())}); if the disk is full, make room; if the file is damaged, "
+                "move it away: contents stay in bodies/, and what the index knew is asked again",
                 path=self.index,
             ) from None
 
