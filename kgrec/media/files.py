@@ -164,18 +164,3 @@ class _Member(MediaFile):
                 return stream.read(limit + 1)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
             raise DamagedMember(str(error)) from None
-
-
-PosterFile = MediaFile
-
-
-class PosterFiles(MediaFiles):
-    """Posters by item id."""
-
-    def __init__(self, folder: Path, overrides: Path | None = None) -> None:
-        super().__init__(folder, "image", overrides)
-
-    @property
-    def by_item(self) -> dict[str, MediaFile]:
-        """The files of items, without ``item:``."""
-        return {key.removeprefix("item:"): file for key, file in self.by_key.items() if key.startswith("item:")}
