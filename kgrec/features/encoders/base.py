@@ -15,7 +15,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -245,7 +245,7 @@ class ImageEncoder(Encoder):
 
     def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         pixels = batch["pixels"].to(self.device, non_blocking=True)
-        return super().prepare({"pixels": self.normalise(pixels) if self.normalise else pixels})
+        return super().prepare(batch | {"pixels": self.normalise(pixels) if self.normalise else pixels})
 
     def probe(self) -> Sequence[bytes]:
         return probe_pictures()
@@ -273,7 +273,8 @@ class TextEncoder(Encoder):
     ) -> None:  # fmt: skip
         super().__init__(name, model, device, batch_size, precision)
         self.lengths, self.pad, self.tokeniser_hash, self.count = tuple(lengths), pad, tokeniser_hash, count
-        # remembered, because a text is asked for its length first and for its ids later
+        # remembered, because a text is asked for its length, for what is cut and for its ids, one after another
+        self._fit = lru_cache(4096)(self._fit)  # type: ignore[method-assign]
         self.tokenise = lru_cache(4096)(lambda text: tokenise(self._fit(text)[0]))
 
     def padded_length(self, content: str) -> int:
@@ -312,13 +313,14 @@ PROBE_TEXTS = (
 )  # fmt: skip
 
 
+@cache
 def probe_pictures() -> tuple[bytes, ...]:
-    """Eight PNG files of 300 x 444 pixels: coarse blocks of colour, scaled up smoothly."""
+    """Eight BMP files of 300 x 444 pixels: coarse blocks of colour, scaled up smoothly."""
     pictures = []
     for seed in range(8):
         blocks = np.random.default_rng(seed).integers(0, 256, (4 + 2 * seed, 3 + 2 * seed, 3), dtype=np.uint8)
         stream = io.BytesIO()
-        Image.fromarray(blocks).resize((300, 444), Image.Resampling.BICUBIC).save(stream, "PNG")
+        Image.fromarray(blocks).resize((300, 444), Image.Resampling.BICUBIC).save(stream, "BMP")
         pictures.append(stream.getvalue())
     return tuple(pictures)
 
@@ -352,5 +354,5 @@ CHOICES = (
     "Choices: 'efficientnet-lite0' (image) and 'all-MiniLM-L6-v2' (text), which come as Python packages; "
     "'open_clip:<model>/<tag>' or 'transformers:<owner>/<model>' (both) and 'timm:<model>' (image), which load from the "
     "Hugging Face hub; 'open_clip:<model>@<file>', 'open_clip:<model>/<tag>@<file>', 'open_clip:<folder>' or "
-    "'transformers:<folder>', from local files; 'mel-cnn' (audio), 'video-cnn' and 'frames:<image encoder>' (video)"
+    "'transformers:<folder>', from local files; 'mel-cnn@<file>' (audio), 'video-cnn@<file>' and 'frames:<image encoder>' (video)"
 )

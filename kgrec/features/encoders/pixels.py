@@ -4,8 +4,8 @@ Published preprocessings scale the shorter side to a length and then crop. :clas
 picture's own coordinates and resamples only that (Pillow's ``box``; the filter still sees the pixels around it), columns
 first and rows after them. Pillow rounds between the two, so their order shows, by up to some 20 levels at an edge; models
 were trained on columns first, while Pillow 13 chooses by the sizes. Against scaling and then cropping in this order a
-value differs by at most one of 255 levels, one value in a thousand: the box is held in float32. Pixels stay bytes until
-they are on the device.
+value differs by at most one of 255 levels (two where a picture is enlarged), in real posters one value in ten thousand:
+the box is held in float32. Pixels stay bytes until they are on the device.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ until then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -44,7 +45,7 @@ def open_encoder(
     :param precision: see :class:`~kgrec.features.encoders.base.Encoder`; ``auto`` is settled here
     :raises EncoderUnavailable: if it cannot be had; the message names the encoder, the reason and the choices
     """
-    family = name.split(":", 1)[0] + ":" if ":" in name else name
+    family = _family(name)
     if (family, modality) not in FAMILIES:
         others = [m for f, m in FAMILIES if f == family]
         raise unavailable(name, f"it encodes {others[0]}s, not {modality}s" if others else "no encoder has this name")
@@ -53,6 +54,12 @@ def open_encoder(
     encoder = opener(name, find_device(device), batch_size, precision)
     encoder.settle()
     return encoder
+
+
+def _family(name: str) -> str:
+    """``open_clip:`` of ``open_clip:ViT-B-32/openai``, ``mel-cnn`` of ``mel-cnn/random-0`` and of ``mel-cnn@<file>``."""
+    head, colon, _ = name.partition(":")
+    return head + colon if colon and head + colon in {family for family, _ in FAMILIES} else re.split("[/@]", name)[0]
 
 
 def _module(name: str) -> ModuleType:
@@ -69,12 +76,16 @@ class EncoderChoice:
     note: str
 
 
-#: encoder to show for a family, module, and the hub model whose weights it needs (None: they come with the package)
-_SHOWN: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
-    ("efficientnet-lite0", "efficientnet", None),
-    ("all-MiniLM-L6-v2", "minilm", None),
+_UNTRAINED = "random weights, for trying out; trained ones come from a file"
+#: encoder to show for a family, its module, and the hub model whose weights it needs, or what to know if it needs none
+_SHOWN: tuple[tuple[str, str, tuple[str, ...] | str], ...] = (
+    ("efficientnet-lite0", "efficientnet", "installed as a package"),
+    ("all-MiniLM-L6-v2", "minilm", "installed as a package"),
     ("open_clip:ViT-B-32/openai", "openclip", ("ViT-B-32", "openai")),
     ("transformers:openai/clip-vit-base-patch32", "transformers_models", ("openai/clip-vit-base-patch32",)),
+    ("timm:vit_small_patch14_dinov2.lvd142m", "timm_models", ("vit_small_patch14_dinov2.lvd142m",)),
+    ("mel-cnn/random-0", "audio", _UNTRAINED),
+    ("video-cnn/random-0", "video", _UNTRAINED),
 )
 
 
@@ -82,12 +93,11 @@ def available_encoders() -> list[EncoderChoice]:
     """What can be had here, found out without loading weights and without the network."""
     choices = []
     for name, place, weights in _SHOWN:
-        family = name.split(":", 1)[0] + ":" if ":" in name else name
-        modalities = tuple(m for (f, m), (module, _) in FAMILIES.items() if f == family and module == place)
+        modalities = tuple(m for (f, m), (module, _) in FAMILIES.items() if f == _family(name) and module == place)
         module = _module(place)
         reason = module.missing_packages()
-        if weights is None:
-            choices.append(EncoderChoice(name, modalities, not reason, reason or "installed as a package"))
+        if isinstance(weights, str):
+            choices.append(EncoderChoice(name, modalities, not reason, reason or weights))
             continue
         ready = not reason and module.is_cached(*weights)
         note = "in the local hub cache" if ready else "weights come from the hub at first use, or name a file"

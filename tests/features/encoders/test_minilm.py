@@ -50,6 +50,25 @@ def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder) -> None:
     assert torch.equal(encode(encoder, texts[2]), together[2])
 
 
+def test_tokens_are_the_states_whose_mean_is_the_vector(encoder: Encoder) -> None:
+    texts = ["Tom", "A cowboy doll"]
+    encoded = encoder.encode(encoder.collate(texts, 8), tokens=True)
+    assert encoded.tokens is not None
+    assert encoded.token_mask is not None
+    assert encoded.tokens.shape == (4, 8, encoder.token_width)
+    assert encoded.token_mask.sum(1).tolist() == [3, 5, 3, 3]  # [CLS] tom [SEP]; a short batch repeats its first
+    mean = encoded.tokens[1, :5].mean(0)
+    torch.testing.assert_close(mean / mean.norm(), encoded.vectors[1])
+
+
+def test_an_over_long_text_keeps_whole_sentences(encoder: Encoder) -> None:
+    kept = "A cowboy doll is jealous of a spaceman. " * 20
+    text = kept + "A long sentence follows, with " + "word " * 200 + "in it."
+    assert encoder.cut(kept) == 0
+    assert encoder.cut(text) > 200
+    assert torch.equal(encode(encoder, text), encode(encoder, kept.strip()))
+
+
 def test_long_texts_are_cut_to_256_tokens(encoder: Encoder) -> None:
     assert encoder.padded_length("word " * 1000) == 256
     assert torch.equal(encode(encoder, "word " * 254), encode(encoder, "word " * 1000))
