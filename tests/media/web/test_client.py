@@ -204,11 +204,11 @@ def test_cut_bodies(fetch: Fetch, cut: Answer) -> None:
 )
 def test_not_http(fetch: Fetch, answer: Answer) -> None:
     url = fetch.server.answer("/x", answer, OK)
-    fetch(url)
+    fetch(url, timeout=1.0)
     (status, _, reason), then = fetch.tries()
     assert (status, then) == ("failed", ("ok", 200, ""))
-    # as the garbage comes with the head, or after it
-    assert reason.partition(":")[0] in ("malformed", "cut short")
+    # as the garbage comes with the head or after it, and before or after the connection is closed
+    assert reason.partition(":")[0] in ("malformed", "cut short", "timeout")
     assert fetch.content(url) == JPEG
 
 
@@ -233,7 +233,7 @@ def test_compressed(fetch: Fetch, coding: str) -> None:
         (Answer(endless, chunked=True), "too large: more than 1000000 bytes"),
         (Answer(endless, broken=True), "too large: more than 1000000 bytes"),
         (
-            Answer(bomb(1 << 28), headers={"Content-Encoding": "gzip"}),
+            Answer(bomb(1 << 26), headers={"Content-Encoding": "gzip"}),
             "too large: more than 1000000 bytes after decompression",
         ),
         (Answer(b"", 302, {"Location": "file:///etc/passwd"}), "address: redirect to scheme file is not http or https"),

@@ -82,5 +82,5 @@ def test_decompression(step: int) -> None:
 
 
 def test_a_bomb_goes_off_in_small_parts() -> None:
-    parts = Decompressor("gzip").feed(bomb(1 << 30))
+    parts = Decompressor("gzip").feed(bomb(1 << 26))
     assert sum(len(next(parts)) for _ in range(10)) <= 10 * 65_536

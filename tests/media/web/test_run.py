@@ -22,7 +22,7 @@ from kgrec.data.schemas import TRIES
 from kgrec.errors import DataError
 from kgrec.media.sources.base import Found, Modality, Nothing, Request, Search, Source, Subject
 from kgrec.media.web.client import WebSettings
-from kgrec.media.web.run import fetch_all, replay
+from kgrec.media.web.run import FetchReport, fetch_all, replay
 from kgrec.media.web.store import ResponseStore
 from tests.media.web.conftest import IMAGE, Fetch
 from tests.media.web.server import Answer, Asked, BadServer, Links
@@ -314,22 +314,15 @@ def test_what_the_log_says(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (last["subjects"], last["tries"], last["by_status"]) == (10, 10, {"failed": 1, "ok": 9})
 
 
-PROGRAM = """
-import sys
-from kgrec.media.sources.base import Subject
-from kgrec.media.web.client import WebSettings
-from kgrec.media.web.run import fetch_all
-from kgrec.media.web.store import ResponseStore
-from tests.media.web.server import Links
+def work(folder: Path | str, host: str, count: int) -> FetchReport:
+    """What the processes of the next test do. Every third key shares its address with the one before."""
+    subjects = ((Subject(f"item:{n}", ids={"url": f"http://{host}/{n - n % 3 // 2}"}), IMAGE) for n in range(count))
+    settings = WebSettings(contact="tests@example.org", allow_local=(host,), per_second={"default": 1e6}, backoff=0.01)
+    with ResponseStore(folder) as store:
+        return fetch_all(subjects, [Links({host})], store, settings, usable=lambda found: "")
 
-folder, host, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-image = frozenset({"image"})
-# every third key shares its address with the one before
-subjects = ((Subject(f"item:{n}", ids={"url": f"http://{host}/{n - n % 3 // 2}"}), image) for n in range(count))
-settings = WebSettings(contact="tests@example.org", allow_local=(host,), per_second={"default": 1e6}, backoff=0.01)
-with ResponseStore(folder) as store:
-    fetch_all(subjects, [Links({host})], store, settings, usable=lambda found: "")
-"""
+
+PROGRAM = "import sys; from tests.media.web.test_run import work; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
 
 
 def start(folder: Path, server: BadServer, count: int) -> subprocess.Popen[bytes]:
@@ -385,7 +378,7 @@ def test_killed_and_started_again(bad_server: BadServer, tmp_path: Path, how: si
         # and what was recorded is still known
         assert known <= recorded(folder)
     assert len(recorded(folder)) > 20
-    assert start(folder, bad_server, count).wait(60) == 0
+    work(folder, bad_server.host, count)
 
     paths = {f"/{n - n % 3 // 2}" for n in range(count)}
     expected = {path: 1 + (int(path[1:]) % 11 == 0 and int(path[1:]) % 7 != 0) for path in paths}
@@ -405,7 +398,7 @@ def test_killed_and_started_again(bad_server: BadServer, tmp_path: Path, how: si
         table = all_tries(store)
     assert set(table["key"].to_pylist()) == {f"item:{n}" for n in range(count)}
     hits = bad_server.hits.copy()
-    assert start(folder, bad_server, count).wait(60) == 0
+    assert work(folder, bad_server.host, count).tries == 0
     assert bad_server.hits == hits
     with ResponseStore(folder) as store:
         assert all_tries(store) == table
