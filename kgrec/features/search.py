@@ -177,7 +177,7 @@ def _text_tower(table: _Table, modality: str, device: str) -> Encoder:
     try:
         return open_encoder(name, "text", device, 1)
     except EncoderUnavailable as error:
-        raise EncoderUnavailable(f"{reads} here: {error}") from None
+        raise EncoderUnavailable(f"{reads} here: {str(error).partition('. Choices')[0]}") from None
 
 
 def _of_picture(

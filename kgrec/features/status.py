@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgrec.data import schemas
+from kgrec.data.database import database_on_disk, quoted, statement
 from kgrec.data.io import check_parquet
 from kgrec.errors import ConfigError, DataError, EncoderUnavailable
 from kgrec.features.cache import CachedEncoder, cached_encoders
@@ -31,6 +32,8 @@ _LEDGER, _FILES, _TEXTS, _ROWS = (
         ("key", "content_sha256", "encoder", "vector"),
     )
 )  # fmt: skip
+#: used before the join of media and features goes to disk
+_MEMORY_GB = 1.0
 _NONE = "the settings name no encoder"
 
 
@@ -185,7 +188,7 @@ class _Modality:
             self.connection.execute("CREATE OR REPLACE TEMP VIEW media AS SELECT key, content FROM rows")
             wanted = next(iter(self.labels()), None)
         self.connection.execute("SET VARIABLE label = $label", {"label": wanted})
-        self.connection.execute(files("kgrec.features").joinpath("status.sql").read_text(encoding="utf-8"))
+        self.connection.execute(statement("kgrec.features", "status"))
 
 
 @contextmanager
@@ -193,8 +196,10 @@ def _tables(media: Path, features: Path, settings: FeaturesSettings) -> Iterator
     """Each modality in turn, with views ``media``, ``rows``, ``ledger`` and ``sources`` of it."""
     if not media.is_dir():
         raise DataError("no such folder; run the media stage first", path=media)
-    with duckdb.connect() as connection:
-        connection.execute("SET memory_limit = '1GB'")
+    with (
+        TemporaryDirectory(prefix="kgrec.status.") as folder,
+        database_on_disk(Path(folder) / "status", _MEMORY_GB) as (connection, _),
+    ):
         yield _each(connection, media, features, settings)
 
 
@@ -261,7 +266,7 @@ def _view(
     for path in paths:
         check_parquet(path, schema)
     if paths:
-        read = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        read = ", ".join(map(quoted, paths))
         query = select.format(content=content, files=f"read_parquet([{read}])")
     else:
         empty = ", ".join(f"NULL::{kind} AS {column}" for column, kind in (one.split() for one in columns.split(", ")))
