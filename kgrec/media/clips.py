@@ -36,6 +36,8 @@ SUFFIXES_VIDEO = frozenset(
 _LOOKS = 8
 #: no clip within reason has more packets: three hours of sound in the shortest there are, 2.5 ms
 _MAX_PACKETS = 4_320_000
+#: sounds shorter than this are clicks
+_MIN_SECONDS = 0.1
 #: largest width x height of a frame: a little above 8K
 _MAX_PIXELS = 35_000_000
 #: first bytes of the formats above, where they have a fixed beginning
@@ -83,6 +85,8 @@ def check_clip(
             if clip.reached + max(0.2, 0.02 * clip.declared) < clip.declared:
                 return Rejected(f"truncated: {clip.reached:.1f} of {clip.declared:.1f} seconds")
             seconds, empty = _heard(clip, silent_below) if kind == "audio" else _seen(clip, uniform_below)
+            if kind == "audio" and seconds < _MIN_SECONDS:
+                return Rejected(f"too short: {seconds:.3f} seconds of at least {_MIN_SECONDS}")
             if seconds > max_seconds:
                 return Rejected(f"too long: {seconds:,.0f} seconds of at most {max_seconds:,.0f}")
             return Rejected(f"placeholder: {empty}") if empty else Clip(sha256, data, seconds, clip.format)
