@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -44,12 +44,25 @@ def parse_settings(cls: type[S], values: Mapping[str, Any], *, place: str = "par
 
 
 def _fields_at(cls: type[BaseModel], location: list[str]) -> list[str]:
-    """Names of the fields of the settings class reached from ``cls`` along ``location``."""
+    """Names of the fields of the settings classes reached from ``cls`` along ``location``: through lists and mappings too,
+    and through unions, where a tag (a value of a ``Literal`` field) may say which member is meant."""
+    reached = [cls]
     for part in location:
-        field = cls.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            cls = annotation
-        else:
+        if inner := [
+            model for one in reached if part in one.model_fields for model in _models(one.model_fields[part].annotation)
+        ]:
+            reached = inner
+        elif any(part in one.model_fields for one in reached):
             return []
-    return list(cls.model_fields)
+        else:  # an index, a key, or a tag
+            reached = [
+                one for one in reached if any(part in get_args(f.annotation) for f in one.model_fields.values())
+            ] or reached
+    return sorted({name for one in reached for name in one.model_fields})
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The settings classes in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]

@@ -51,3 +51,10 @@ def test_every_problem_is_said_with_its_value() -> None:
     assert "'many'" in lines[0]
     assert lines[1].startswith("params.yaml: inner.rate:")
     assert isinstance(caught.value, KgrecError)
+
+
+def test_misspelt_keys_are_named_inside_lists_and_unions() -> None:
+    from kgrec.media.collect import MediaSettings
+
+    with pytest.raises(ConfigError, match=r"unknown key 'sources\.0\.tmdb\.sise'; did you mean 'size'"):
+        parse_settings(MediaSettings, {"sources": [{"kind": "tmdb", "sise": "w500"}]})
