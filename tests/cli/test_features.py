@@ -208,6 +208,22 @@ def test_drift_against_another_folder(run: Path) -> None:
     assert "moved" in invoke("drift", "--before", run / "before").stdout
 
 
+def test_encode_by_hand_then_status_then_prune(run: Path) -> None:
+    """A tiny run from pictures to vectors: what is encoded is settled, and its cache is what it needs."""
+    out = run / "artifacts" / "07_features"
+    result = invoke("encode", "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["image"]["encoded"] == 3
+    status = json.loads(invoke("status", "--json").stdout)[0]
+    assert (status["present"], status["stale"], status["cached"], status["settled"]) == (3, {}, 3, True)
+    assert status["wanted"] in status["encoders"]
+    assert json.loads(invoke("search", "--like", "1", "--json").stdout)["hits"][0]["key"] == "item:2"
+    counts = json.loads(invoke("prune", "--json").stdout)
+    assert (counts["kept"], counts["removed"]) == (3, 0)
+    features(out)
+    assert invoke("prune").stdout.startswith("kept 0 entries, removed 3")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
