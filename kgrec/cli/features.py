@@ -253,9 +253,11 @@ def _settings(params: Path | None) -> FeaturesSettings:
 
 
 def _baseline(params: Path | None) -> Path:
-    """Where the baseline of the recipe lies that a parameters file is of."""
+    """The baseline that a parameters file names, else where that of its recipe lies."""
     import yaml
 
+    if named := getattr(_settings(params), "baseline", None):
+        return Path(named)
     path = params or Path("params.yaml")
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))["fetch"]["recipe"]
