@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -129,6 +129,7 @@ class ResponseStore:
     def __init__(self, folder: Path | str, *, readonly: bool = False) -> None:
         self.folder, self.readonly = Path(folder), readonly
         self.index = self.folder / "responses.sqlite"
+        self._contents = self.folder / "bodies" / "sha256"
         self._names = count()
         self._closed = False
         self._lock: int | None = None
@@ -242,7 +243,7 @@ class ResponseStore:
     def _whole(self, stored: Stored) -> bool:
         assert stored.sha256 is not None
         try:
-            return self.body_path(stored.sha256).stat().st_size == stored.bytes
+            return os.stat(self.body_path(stored.sha256)).st_size == stored.bytes
         except FileNotFoundError:
             return False
 
@@ -271,7 +272,7 @@ class ResponseStore:
 
     def body_path(self, digest: str) -> Path:
         """Where the content with this SHA-256 lies."""
-        return self.folder / "bodies" / "sha256" / digest[:2] / digest
+        return self._contents / f"{digest[:2]}/{digest}"
 
     def body(self, digest: str) -> bytes:
         """The content with this SHA-256. :raises DamagedBody: if it is not there, or is another"""
@@ -460,7 +461,7 @@ class BodyWriter:
 
     def __init__(self, store: ResponseStore, name: str, scrub: Callable[[bytes], bytes] | None) -> None:
         self._store, self._scrub = store, scrub
-        self._path = store.folder / "bodies" / "partial" / name
+        self._path = f"{store.folder}/bodies/partial/{name}"
         self._waiting = bytearray()
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
@@ -484,8 +485,11 @@ class BodyWriter:
             self._file.close()
             digest = self._digest.hexdigest()
             place = self._store.body_path(digest)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self._path, place)
+            try:
+                os.replace(self._path, place)
+            except FileNotFoundError:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(self._path, place)
         except OSError as error:
             raise self._unwritable(error) from None
         return digest
@@ -494,7 +498,8 @@ class BodyWriter:
         """Forget it, unless it is in its place already."""
         if self._file is not None:
             self._file.close()
-            self._path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
 
     def _flush(self) -> None:
         self._digest.update(self._waiting)
