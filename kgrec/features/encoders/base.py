@@ -273,9 +273,13 @@ class TextEncoder(Encoder):
     ) -> None:  # fmt: skip
         super().__init__(name, model, device, batch_size, precision)
         self.lengths, self.pad, self.tokeniser_hash, self.count = tuple(lengths), pad, tokeniser_hash, count
+        self._tokenise_cut = tokenise
         # remembered, because a text is asked for its length, for what is cut and for its ids, one after another
-        self._fit = lru_cache(4096)(self._fit)  # type: ignore[method-assign]
-        self.tokenise = lru_cache(4096)(lambda text: tokenise(self._fit(text)[0]))
+        self._tokenised = lru_cache(4096)(self._tokenise_whole_sentences)
+
+    def tokenise(self, content: str) -> list[int]:
+        """Token ids with the special ones, at most ``lengths[-1]``."""
+        return self._tokenised(content)[0]
 
     def padded_length(self, content: str) -> int:
         needed = len(self.tokenise(content))
@@ -292,10 +296,15 @@ class TextEncoder(Encoder):
         return {"tokens": tokens, "mask": mask}
 
     def cut(self, content: str) -> int:
-        return self._fit(content)[1]
+        return self._tokenised(content)[1]
 
-    def _fit(self, text: str) -> tuple[str, int]:
-        return sentences.fit(text, self.count, self.lengths[-1]) if self.count else (text, 0)
+    def _tokenise_whole_sentences(self, text: str) -> tuple[list[int], int]:
+        """Token ids, and how many are left out."""
+        ids = self._tokenise_cut(text)
+        if self.count is None or len(ids) < self.lengths[-1]:  # it cannot be too long, and need not be counted
+            return ids, 0
+        kept, left_out = sentences.fit(text, self.count, self.lengths[-1])
+        return (ids if kept == text else self._tokenise_cut(kept)), left_out
 
     def probe(self) -> Sequence[str]:
         return PROBE_TEXTS
