@@ -37,9 +37,14 @@ def missing_packages() -> str:
     return "" if importlib.util.find_spec("timm") else "not installed; pip install timm"
 
 
-def is_cached(repository: str) -> bool:
-    """Whether the weights of a hub repository are in the local hub cache."""
-    return cached(repository, _WEIGHTS) is not None
+def is_cached(model: str) -> bool:
+    """Whether the weights of ``<model>[.<tag>]`` are in the local hub cache."""
+    prepare_torchvision()
+    import timm
+
+    published = timm.get_pretrained_cfg(model)
+    repository = published.hf_hub_id if published is not None else None
+    return bool(repository) and cached(str(repository), _WEIGHTS) is not None
 
 
 class TimmImage(ImageEncoder):

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from kgrec.errors import EncoderUnavailable
 from kgrec.features.encoders.base import (
-    Encoder,
     ImageEncoder,
     Precision,
     TextEncoder,
@@ -168,11 +167,6 @@ class TransformersImage(ImageEncoder):
         rows = self._rows([open_rgb(content, self.side) for content in contents])
         return {name: torch.cat([few, *[few[:1]] * (self.batch_size - len(few))]) for name, few in rows.items()}
 
-    def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        if not self._patches:
-            return super().prepare(batch)
-        return Encoder.prepare(self, batch)
-
     def _rows(self, pictures: list[Image.Image]) -> dict[str, Tensor]:
         if not self._patches:
             return {"pixels": torch.stack([self.transform(picture) for picture in pictures])}
@@ -222,6 +216,7 @@ class TransformersText(TextEncoder):
             model = Tower(body.text_model, getattr(body, "text_projection", nn.Identity()))
             context = int(config.text_config.max_position_embeddings)
         else:
+            _ask_for_pooling(name, folder)
             pooling = _try(name, folder, lambda: read_pooling(folder))
             prompt = _try(name, folder, lambda: read_prompt(folder))
             _complain(name, folder, [key for key in missing if not key.startswith("pooler.")], config)
@@ -352,6 +347,25 @@ def _folder(name: str) -> Path:
         if folder_of_parts := cached(source, _INDEX):  # large models come in parts
             return folder_of_parts
         raise
+
+
+def _ask_for_pooling(name: str, folder: Path) -> None:
+    """See to it that a folder of the hub cache tells how the model is pooled: another program may have fetched the
+    weights without that."""
+    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository = name.removeprefix(PREFIX)
+    if Path(repository).expanduser().is_dir() or try_to_load_from_cache(repository, "modules.json") is not None:
+        return  # a folder is whole, and the cache remembers what a repository lacks
+    try:
+        hf_hub_download(repository, "modules.json")
+        snapshot_download(repository, allow_patterns=_FILES)
+    except Exception as error:  # the hub's client raises errors of many unrelated classes
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return  # it has none: a plain language model
+        reason = f"{folder} may lack the modules.json that says how it is pooled, and the hub does not answer"
+        raise unavailable(name, f"{reason} ({type(error).__name__}); name a folder that is whole") from error
 
 
 def _load(name: str, folder: Path) -> tuple[Any, Any, list[str]]:

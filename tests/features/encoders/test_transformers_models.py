@@ -143,6 +143,16 @@ def test_too_long_a_text_is_cut_at_a_sentence_and_counted(folders: Callable[[str
     assert encoder.tokenise("long words. " * 12) == encoder.tokenise(text)
 
 
+def test_a_text_that_fits_is_tokenised_once(folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = open_encoder(f"transformers:{folders('bert')}", "text", "cpu", batch_size=1)
+    tokenise, seen = encoder._tokenise_cut, []
+    monkeypatch.setattr(encoder, "_tokenise_cut", lambda text: seen.append(text) or tokenise(text))
+    monkeypatch.setattr(encoder, "count", lambda text: pytest.fail("counted"))
+    encoder.encode(encoder.collate(["a doll"], encoder.padded_length("a doll")))
+    assert encoder.cut("a doll") == 0
+    assert seen == ["a doll"]
+
+
 def pooled(folder: Path, modes: list[str], *rest: str, **more: Any) -> None:
     """The files of sentence-transformers that say how to pool."""
     modules = [
@@ -307,6 +317,31 @@ def test_a_large_model_comes_from_the_hub_in_parts(tmp_path: Path, monkeypatch: 
     there[:] = [None, None]
     with pytest.raises(EncoderUnavailable, match=r"has no model\.safetensors"):
         transformers_models._folder("transformers:owner/large")
+
+
+@pytest.mark.parametrize("answer", ["it has one", "it has none", "nothing", "remembered"])
+def test_the_hub_is_asked_how_a_model_is_pooled(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    fetched: list[str] = []
+
+    def download(repository: str, file: str) -> str:
+        if answer == "it has one":
+            return file
+        raise EntryNotFoundError("404") if answer == "it has none" else LocalEntryNotFoundError("no route")
+
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda r, f: object() if answer == "remembered" else None
+    )
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda r, allow_patterns: fetched.append(r))
+    if answer == "nothing":
+        with pytest.raises(EncoderUnavailable, match=r"may lack the modules\.json .* name a folder that is whole"):
+            transformers_models._ask_for_pooling("transformers:owner/model", tmp_path)
+    else:
+        transformers_models._ask_for_pooling("transformers:owner/model", tmp_path)
+    assert fetched == (["owner/model"] if answer == "it has one" else [])
 
 
 # Two towers
@@ -507,8 +542,8 @@ def test_texts_are_tokenised_in_threads(folders: Callable[[str], Path]) -> None:
     texts = [f"long words {i}. " * (i % 40) + "x" for i in range(400)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(encoder.tokenise, texts))
-    encoder.tokenise.cache_clear()
-    assert found == [encoder.tokenise(text) for text in texts]
+    again = open_encoder(f"transformers:{folders('bert')}", "text", "cpu", batch_size=1)
+    assert found == [again.tokenise(text) for text in texts]
 
 
 def test_the_fingerprint_knows_pooling_prompt_and_tokeniser(folders: Callable[[str], Path], tmp_path: Path) -> None:
@@ -530,3 +565,24 @@ def test_the_fingerprint_knows_pooling_prompt_and_tokeniser(folders: Callable[[s
         encoder.tokenise("long words. " * 99)  # cutting leaves its mark on a tokeniser, not on its fingerprint
         assert open_encoder(name, "text", "cpu").fingerprint == seen[-1]
     assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5", "siglip", "vit", "convnext"])
+def test_bfloat16_gives_nearly_the_same(
+    kind: str, folders: Callable[[str], Path], siglip: Callable[..., Path], tmp_path: Path, pictures: list[bytes]
+) -> None:
+    folder, modality, contents = tmp_path, "image", list[Any](pictures)
+    if kind == "siglip":
+        folder = siglip()
+    elif kind in ("bert", "t5"):
+        folder, modality, contents = folders(kind), "text", ["a cowboy doll", "x y z"]
+    else:
+        image_model(kind, tmp_path)
+    found = []
+    for precision in ("float32", "bfloat16"):
+        encoder = open_encoder(f"transformers:{folder}", modality, "cpu", batch_size=4, precision=precision)  # type: ignore[arg-type]
+        found.append(encoder.encode(encoder.collate(contents, encoder.padded_length(contents[0])), tokens=True))
+    exact, rounded = (one.vectors[: len(contents)] for one in found)
+    assert rounded.dtype == found[1].tokens.dtype == torch.float32
+    assert (torch.nn.functional.cosine_similarity(exact, rounded) > 0.99).all()
+    assert not torch.equal(exact, rounded)
