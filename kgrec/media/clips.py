@@ -11,7 +11,7 @@ import hashlib
 import io
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -156,10 +156,15 @@ class _Opened:
         if not self.packets:
             raise _Refused("truncated: nothing behind the header")
 
-    def decoded(self, start: int = 0) -> Iterator[Any]:
-        """Frames in the order of showing, from the packet of number ``start`` on, which should be a key frame."""
+    def decoded(self, start: int = 0, wanted: Container[int] | None = None) -> Iterator[Any]:
+        """Frames in the order of showing, from the packet of number ``start`` on, which should be a key frame.
+
+        :param wanted: times of the frames that must be among them; others are left out where nothing depends on them
+        """
         self.codec.flush_buffers()
         for packet in [*self.packets[start:], None]:
+            if wanted is not None:
+                self.codec.skip_frame = "DEFAULT" if packet is None or packet.pts in wanted else "NONREF"
             yield from self.codec.decode(packet)
 
     def sound(self, rate: int | None = None) -> Iterator[NDArray[np.float32]]:
@@ -211,7 +216,7 @@ class _Opened:
             return max((index for time, index in key_frames if time <= mark), default=0)
 
         for key_frame, group in groupby(marks, start):
-            run, frame = self.decoded(key_frame), None
+            run, frame = self.decoded(key_frame, set(marks)), None
             for mark in group:
                 while frame is None or frame.pts is None or frame.pts < mark:
                     if (following := next(run, None)) is None:

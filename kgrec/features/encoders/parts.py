@@ -32,6 +32,9 @@ class PartsEncoder(Encoder):
     def forward_part(self, batch: dict[str, Tensor]) -> Tensor:
         """Vectors of one part of each clip. shapes: (B, …) -> (B, width)"""
 
+    def _usual_batch_size(self) -> int:
+        return usual_batch_size(self.device)
+
     def padded_length(self, content: bytes) -> int:
         return 0
 
@@ -73,6 +76,11 @@ class PartsEncoder(Encoder):
 _NEEDED = ("av", "librosa")
 #: FFmpeg's libraries that take part in decoding
 _DECIDING = ("libavcodec", "libavformat", "libswresample", "libswscale")
+
+
+def usual_batch_size(device: torch.device) -> int:
+    """Clips per batch; fewer than pictures, because each has many parts."""
+    return 8 if device.type == "cpu" else 32
 
 
 def missing_packages() -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kgrec.features.encoders.base import Precision
 from kgrec.features.encoders.convolutions import load
-from kgrec.features.encoders.parts import PartsEncoder, check_packages, missing_packages
+from kgrec.features.encoders.parts import PartsEncoder, check_packages, missing_packages, usual_batch_size
 from kgrec.features.encoders.registry import open_encoder
 from kgrec.media.clips import frames
 
@@ -65,9 +65,9 @@ class FrameMean(PartsEncoder):
         self, name: str, device: torch.device, batch_size: int | None = None, precision: Precision = "float32"
     ) -> None:
         check_packages(name)
-        self.pictures = open_encoder(name.removeprefix(PREFIX), "image", str(device), batch_size, precision)
-        rows, precision = self.pictures.batch_size, self.pictures.precision
-        super().__init__(name, self.pictures.model, device, rows, precision)
+        rows = batch_size or usual_batch_size(device)
+        self.pictures = open_encoder(name.removeprefix(PREFIX), "image", str(device), rows, precision)
+        super().__init__(name, self.pictures.model, device, rows, self.pictures.precision)
 
     @property
     def width(self) -> int:

@@ -13,8 +13,8 @@ from torch.nn.functional import cosine_similarity
 pytest.importorskip("av", reason="needs the extra `clips`")
 
 from kgrec.errors import EncoderUnavailable
-from kgrec.features.encoders import audio, convolutions, parts
-from kgrec.features.encoders.audio import MelCnn, TransformersAudio, log_mel, window_starts
+from kgrec.features.encoders import convolutions, open_encoder, parts
+from kgrec.features.encoders.audio import MelCnn, TransformersAudio, log_mel, missing_packages, window_starts
 from kgrec.features.torchvision_compat import prepare_torchvision
 from kgrec.media.clips import waveform
 from tests.clips import RATE, sound, tone, video
@@ -293,9 +293,7 @@ def test_folders_that_do_not_serve_are_named(ast: Path, tmp_path: Path) -> None:
         TransformersAudio(f"transformers:{tmp_path / 'bert'}", CPU)
 
 
-def test_the_registry_knows_the_names() -> None:
-    from kgrec.features.encoders.registry import FAMILIES
-
-    assert FAMILIES["mel-cnn", "audio"] == ("audio", "MelCnn")
-    assert FAMILIES["transformers:", "audio"] == ("audio", "TransformersAudio")
-    assert audio.missing_packages() == ""
+def test_they_open_by_name(ast: Path) -> None:
+    assert type(open_encoder("mel-cnn/random-0", "audio", "cpu")) is MelCnn
+    assert type(open_encoder(f"transformers:{ast}", "audio", "cpu")) is TransformersAudio
+    assert missing_packages() == ""

@@ -15,7 +15,6 @@ pytest.importorskip("av", reason="needs the extra `clips`")
 from kgrec.errors import EncoderUnavailable
 from kgrec.features.encoders import convolutions, open_encoder
 from kgrec.features.encoders.parts import PartsEncoder
-from kgrec.features.encoders.registry import FAMILIES
 from kgrec.features.encoders.video import FrameMean, VideoCnn, stretch_moments
 from kgrec.media.clips import frames
 from tests.clips import backdrop, numbered, sound, square, tone, video
@@ -177,6 +176,6 @@ def test_frames_of_clip_have_length_one_and_their_mean_less(pictures: FrameMean)
     assert 0.9 < found.vectors[0].norm() < 1 - 1e-6
 
 
-def test_the_registry_knows_the_names() -> None:
-    assert FAMILIES["video-cnn", "video"] == ("video", "VideoCnn")
-    assert FAMILIES["frames:", "video"] == ("video", "FrameMean")
+def test_they_open_by_name(pictures: FrameMean) -> None:
+    assert type(open_encoder("video-cnn/random-0", "video", "cpu")) is VideoCnn
+    assert type(open_encoder(pictures.name, "video", "cpu")) is FrameMean
