@@ -13,6 +13,7 @@ from kgrec.cli.audit import audit
 from kgrec.cli.common import echo_json, log_to_stderr, section
 from kgrec.cli.errors import Commands
 from kgrec.cli.extract import extract
+from kgrec.cli.features import app as features
 from kgrec.cli.kg import app as kg
 from kgrec.cli.link import link
 from kgrec.cli.media import app as media
@@ -159,6 +160,7 @@ def evaluate(
 
 app.add_typer(kg, name="kg")
 app.add_typer(media, name="media")
+app.add_typer(features, name="features")
 app.command()(extract)
 app.command()(audit)
 app.command()(link)

@@ -27,6 +27,7 @@ from kgrec.data import schemas
 from kgrec.data.database import database_on_disk, quoted
 from kgrec.data.io import atomic_folder, write_batches, write_parquet
 from kgrec.media.clips import Clip, check_clip
+from kgrec.media.duplicates import MOST_BITS, NEAR_BITS, shared_pictures
 from kgrec.media.files import DamagedMember
 from kgrec.media.images import Picture, Rejected, check_picture
 from kgrec.media.shards import ShardWriter
@@ -77,7 +78,7 @@ class MediaSettings(Settings):
     placeholder."""
     placeholders: tuple[str, ...] = ()
     """SHA-256 of further files that stand for "no picture"."""
-    near_bits: int = Field(default=4, ge=0, le=16)
+    near_bits: int = Field(default=NEAR_BITS, ge=0, le=MOST_BITS)
     """Pictures whose perceptual hashes differ in at most so many of 64 bits are listed as near duplicates."""
     max_clip_bytes: int = Field(default=200_000_000, gt=0)
     """Longest audio or video file, in bytes."""
@@ -303,8 +304,6 @@ def _pack(
         keys = (subject.key for subject in catalogue.subjects(work))
         tries = write_batches(store.tries(keys), schemas.TRIES, out / "tries.parquet")
         linked = _coverage(connection, out / "ledger.parquet", catalogue)
-    from kgrec.media.duplicates import shared_pictures
-
     shared = shared_pictures(_hashes(out / "images"), settings.near_bits)
     write_parquet(shared, out / "shared.parquet")
     report = {
