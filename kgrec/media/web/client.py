@@ -163,7 +163,8 @@ class _Secret:
         return URL(self.hide(str(url)), encoded=True)
 
     def hide(self, text: str) -> str:
-        """``text`` without the secret."""
+        """``text`` without the secret, and without what no text can hold (headers may come in any encoding)."""
+        text = text.encode("utf-8", "replace").decode()
         return self._text.sub(_HIDDEN, text) if self.value else text
 
     def hide_bytes(self, data: bytes) -> bytes:

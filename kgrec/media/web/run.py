@@ -120,8 +120,8 @@ def fetch_all(
     """
     if not settings.offline and settings.contact is None and (web := [one.name for one in sources if one.hosts]):
         raise ConfigError(
-            f"contact is not set, and {', '.join(web)} would be asked; give a mail address or a URL where the people behind "
-            "the servers can reach you"
+            f"media.web.contact is not set, and {', '.join(web)} would be asked; give a mail address or a URL where the people "
+            "behind the servers can reach you"
         )
     return asyncio.run(_Run(sources, store, settings, usable, check, only, clock or Clock()).all(subjects, total))
 
@@ -259,7 +259,7 @@ class _Run:
             return
         reason, often = min(self._reasons.items(), key=lambda one: (-one[1], one[0]))
         raise DataError(
-            f"{failed} of {answers} answers failed (most often, {often} times: {reason}), more than max_failed allows; "
+            f"{failed} of {answers} answers failed (most often, {often} times: {reason}), more than media.web.max_failed allows; "
             "nothing is lost: what was answered is kept, and the next run asks for the rest. See to the network and the "
             "keys, and run it again, or raise max_failed",
             path=self._store.folder,

@@ -384,6 +384,19 @@ def test_changed_etag(fetch: Fetch) -> None:
     assert [asked.headers.get("if-none-match") for asked in fetch.server.asked] == [None, '"v0"', '"v1"']
 
 
+def test_headers_in_another_encoding(fetch: Fetch) -> None:
+    odd = {"ETag": '"\xe9\xff"', "Last-Modified": "f\xe9vrier", "Content-Type": "image/\xe9"}
+    url = fetch.server.answer("/x", Answer(JPEG, headers=odd), Answer(status=304))
+    fetch(url)
+    fetch(url, only="all")
+    assert fetch.tries() == [("ok", 200, ""), ("unchanged", 304, "")]
+    other = fetch.server.answer("/y", Answer(b"words", headers=odd))
+    moved = fetch.server.answer("/z", Answer(b"", 302, {"Location": "/\xe9\xff"}))
+    fetch(other, moved)
+    assert [row["status"] for row in fetch.store.explain("item:0")[2:]] == ["ok"]
+    assert fetch.tries("item:1")[0][0] in ("missing", "refused")
+
+
 def test_304_nobody_asked_for(fetch: Fetch) -> None:
     url = fetch.server.answer("/x", Answer(status=304))
     fetch(url)
@@ -551,7 +564,7 @@ def test_settings() -> None:
 
 
 def test_contact_is_needed(fetch: Fetch) -> None:
-    with pytest.raises(ConfigError, match="contact is not set, and links would be asked"):
+    with pytest.raises(ConfigError, match=r"media\.web\.contact is not set, and links would be asked"):
         fetch(fetch.server.url("/x"), contact=None)
     assert fetch(fetch.server.url("/x"), contact=None, offline=True).answers == {"pending": 1}
     assert not fetch.server.asked
