@@ -113,6 +113,7 @@ def frames(data: bytes, times: Callable[[float], Sequence[float]]) -> list[Image
     :raises ValueError: if it has no video or cannot be decoded
     """
     with _opened(data, "video") as clip:
+        clip.strict = False  # it was checked in other places, maybe
         return clip.frames(times(clip.seconds))
 
 
@@ -137,6 +138,8 @@ class _Opened:
         self.codec.thread_count = 1  # clips are decoded side by side already
         #: seconds of the whole file: as the header says (0: it does not), and as its packets reach
         self.declared, self.reached = max(0.0, (container.duration or 0) / 1e6), 0.0
+        #: whether a packet that cannot be decoded is an error, or is stepped over
+        self.strict = True
         #: packets of the stream in the order of decoding
         self.packets: list[Any] = []
 
@@ -165,7 +168,11 @@ class _Opened:
         for packet in [*self.packets[start:], None]:
             if wanted is not None:
                 self.codec.skip_frame = "DEFAULT" if packet is None or packet.pts in wanted else "NONREF"
-            yield from self.codec.decode(packet)
+            try:
+                yield from self.codec.decode(packet)
+            except ValueError:  # FFmpeg's "invalid data"
+                if self.strict:
+                    raise
 
     def sound(self, rate: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Mono samples, at ``rate`` Hz or as the file has them."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -103,8 +105,6 @@ def test_a_file_that_names_other_files_is_not_followed(playlist: bytes) -> None:
 
 
 def test_the_picture_on_an_album_is_no_video() -> None:
-    import io
-
     stream = io.BytesIO()
     with av.open(stream, "w", format="flac") as container:
         heard = container.add_stream("flac", rate=RATE, layout="mono")
@@ -236,6 +236,21 @@ def test_frames_of_uneven_length_are_found_by_time() -> None:
     assert [number_of(image) for image in found] == [0, 1, 2, 2, 3, 4, 5]
 
 
+def test_a_bad_packet_is_told_when_checked_and_stepped_over_when_read() -> None:
+    good = video(square(100), "matroska", rate=25, g="5")
+    with av.open(io.BytesIO(good)) as container:
+        packet = bytes([packet for packet in container.demux() if packet.size][56])
+    assert good.count(packet) == 1
+    bad = good.replace(packet, bytes(len(packet)))
+    assert rejected(bad, "video").startswith("damaged: Invalid data")
+
+    def moments(seconds: float) -> list[float]:
+        return [number / 25 + 0.02 for number in (10, 56, 62)]
+
+    whole, stepped = frames(good, moments), frames(bad, moments)
+    assert [image.tobytes() for image in whole[::2]] == [image.tobytes() for image in stepped[::2]]
+
+
 def test_a_video_of_one_frame() -> None:
     data = video(square(1))
     assert checked(data, "video").seconds < 0.1
@@ -261,9 +276,6 @@ def test_a_turned_video_is_seen_upright() -> None:
 
 
 def test_pixels_are_made_square() -> None:
-    import io
-    from fractions import Fraction
-
     stream = io.BytesIO()
     with av.open(stream, "w", format="matroska") as container:
         out = container.add_stream("libx264", rate=24)

@@ -5,8 +5,9 @@
 * ``transformers:<owner>/<model>`` or ``transformers:<folder>``: the Audio Spectrogram Transformer, or the audio half of
   CLAP, whose vectors are scaled to length 1 as they are compared; each with its own feature extractor
 
-All of a sound is heard: windows follow each other, or overlap a little, from its beginning to its end, and the vector is
-their mean. Sources: Gong et al., AST, Interspeech 2021; Wu et al., CLAP, ICASSP 2023.
+A sound is heard from beginning to end, in windows that follow each other or overlap a little; of one longer than
+:data:`HEARD`, as many windows as make that, evenly spread. The vector is their mean. Sources: Gong et al., AST,
+Interspeech 2021; Wu et al., CLAP, ICASSP 2023.
 """
 
 from __future__ import annotations
@@ -33,31 +34,32 @@ __all__ = ["MelCnn", "TransformersAudio", "log_mel", "missing_packages"]
 RATE, FFT, HANN, HOP, BANDS = 16_000, 512, 400, 160, 64
 #: power below which nothing is heard: -60 dB
 FLOOR = 1e-6
+#: seconds of a sound that are heard in all
+HEARD = 160.0
 #: columns of the spectrogram in one window: 2.56 s
 COLUMNS = 256
 CHANNELS = (1, 16, 32, 64)
-_WINDOWS = "from beginning to end, as few as cover it, evenly"
+_WINDOWS = f"from beginning to end, as few as cover it, evenly, of {HEARD} seconds at most"
 
 
 def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Spectrogram of a sound on the mel scale, in units of 40 dB: 0 for what is not heard, about 2 for the loudest tone.
 
     :param samples: at :data:`RATE`. shape: (samples,)
-    :return: shape: (BANDS, 1 + samples // HOP); a sound shorter than an FFT is filled up with silence
+    :return: shape: (BANDS, 1 + (samples - FFT) // HOP); columns begin where FFTs do
     """
     import librosa
 
-    samples = np.pad(samples, (0, max(0, FFT - len(samples))))
     power = librosa.feature.melspectrogram(
-        y=samples, sr=RATE, n_fft=FFT, win_length=HANN, hop_length=HOP, n_mels=BANDS, window="hann", center=True,
-        pad_mode="constant", power=2.0, fmin=0.0, fmax=RATE / 2, htk=False, norm="slaney",
+        y=samples, sr=RATE, n_fft=FFT, win_length=HANN, hop_length=HOP, n_mels=BANDS, window="hann", center=False,
+        power=2.0, fmin=0.0, fmax=RATE / 2, htk=False, norm="slaney",
     )  # fmt: skip
     return (np.log10(np.maximum(power, FLOOR) / FLOOR) / 4).astype(np.float32)
 
 
-def window_starts(length: int, window: int) -> list[int]:
-    """Where windows begin that cover ``length`` evenly from its beginning to its end, with as little overlap as can be."""
-    count = max(1, math.ceil(length / window))
+def window_starts(length: int, window: int, most: int) -> list[int]:
+    """Where windows begin that cover ``length`` evenly from its beginning to its end, as few as can be, at most ``most``."""
+    count = max(1, min(most, math.ceil(length / window)))
     return [round(start) for start in np.linspace(0, max(0, length - window), count)]
 
 
@@ -71,7 +73,7 @@ class _Windows(PartsEncoder):
 
     def __init__(self, *arguments: Any, seconds: float) -> None:
         super().__init__(*arguments)
-        self.seconds = seconds
+        self.seconds, self.most = seconds, max(1, int(HEARD / seconds))
 
     def padded_length(self, content: bytes) -> int:
         """Number of windows, up to the next power of two, as the header tells it. Sounds of like length share a batch to
@@ -80,7 +82,7 @@ class _Windows(PartsEncoder):
             windows = declared_seconds(content) / self.seconds
         except ValueError:
             return 0  # told when it is decoded
-        return 1 << math.ceil(math.log2(max(1.0, windows)))
+        return 1 << math.ceil(math.log2(min(max(1.0, windows), self.most)))
 
     def libraries(self) -> dict[str, str]:
         return super().libraries() | {"numpy": np.__version__}
@@ -104,10 +106,14 @@ class MelCnn(_Windows):
         return CHANNELS[-1]
 
     def parts(self, content: bytes) -> dict[str, Tensor]:
-        mel = log_mel(waveform(content, RATE))
-        short = max(0, COLUMNS - mel.shape[1])
-        mel = np.pad(mel, ((0, 0), (0, short)))
-        windows = [mel[:, start : start + COLUMNS] for start in window_starts(mel.shape[1], COLUMNS)]
+        samples = waveform(content, RATE)
+        columns = 1 + len(samples) // HOP
+        whole = (
+            max(columns, COLUMNS) - 1
+        ) * HOP + FFT  # a column's FFT is centred on its time; beyond the ends is silence
+        samples = np.pad(samples, (FFT // 2, max(0, whole - FFT // 2 - len(samples))))
+        starts = window_starts(columns, COLUMNS, self.most)
+        windows = [log_mel(samples[HOP * start : HOP * (start + COLUMNS - 1) + FFT]) for start in starts]
         return {"mel": torch.from_numpy(np.stack(windows))}
 
     def forward_part(self, batch: dict[str, Tensor]) -> Tensor:
@@ -164,7 +170,7 @@ class TransformersAudio(_Windows):
         samples = waveform(content, self._rate)
         samples = np.pad(samples, (0, max(0, self._rate // 10 - len(samples))))  # a tenth of a second at least
         windows = []
-        for start in window_starts(len(samples), self._window):
+        for start in window_starts(len(samples), self._window, self.most):
             features = self._extractor(
                 samples[start : start + self._window], sampling_rate=self._rate, return_tensors="np"
             )
