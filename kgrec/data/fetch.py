@@ -26,6 +26,8 @@ from kgrec.progress import get_logger, item_progress
 log = get_logger(__name__)
 
 _BLOCK = 1 << 20
+#: stands in the folder of a role without files, since tools that keep folders overlook empty ones
+EMPTY = ".empty"
 
 
 class SourceSettings(Settings):
@@ -140,6 +142,8 @@ def fetch(out: Path, settings: FetchSettings, cache: Path) -> dict[str, Any]:
             with atomic_folder(out / "raw" / role) as folder:
                 for path in (raw / role).iterdir():
                     os.replace(path, folder / path.name)
+                if not any(folder.iterdir()):
+                    (folder / EMPTY).touch()
     sources.sort(key=lambda one: (ROLES.index(one["role"]), one["name"]))
     synthetic = settings.recipe == "demo"
     write_json({"recipe": settings.recipe, "synthetic": synthetic, "sources": sources}, out / "sources.json")

@@ -203,7 +203,7 @@ def _ignored(kg: Path, files: Mapping[Source, list[Path]]) -> list[str]:
     if "rdf" in files:
         read |= set(dump_files(kg))
     maps = {path.parent for path in files.get("kgat", [])}
-    rest = [path for path in sorted(kg.rglob("*")) if path.is_file() and path not in read]
+    rest = [path for path in sorted(kg.rglob("[!.]*")) if path.is_file() and path not in read]
     return [
         str(path.relative_to(kg))
         for path in rest

@@ -147,7 +147,7 @@ def fetch_media(
 
 @contextmanager
 def _opened(settings: MediaSettings, folders: MediaFolders) -> Iterator[list[Source]]:
-    clips = {name: path for name in ("audio", "video") if (path := getattr(folders, name)) and any(path.iterdir())}
+    clips = {name: path for name in ("audio", "video") if (path := getattr(folders, name)) and any(path.glob("[!.]*"))}
     with ExitStack() as stack:
         sources = open_sources(
             settings.sources, posters=folders.posters, texts=folders.texts, overrides=settings.overrides,
