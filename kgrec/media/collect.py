@@ -82,7 +82,7 @@ class MediaSettings(Settings):
     """Pictures whose perceptual hashes differ in at most so many of 64 bits are listed as near duplicates."""
     max_clip_bytes: int = Field(default=200_000_000, gt=0)
     """Longest audio or video file, in bytes."""
-    max_seconds: float = Field(default=3600.0, gt=0)
+    max_seconds: float = Field(default=900.0, gt=0)
     """Longest clip that is unpacked."""
     shard_mb: int = Field(default=256, gt=0)
     """Size at which a new shard of pictures is begun, in megabytes."""
