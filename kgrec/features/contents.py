@@ -61,7 +61,7 @@ class Contents:
         start, last = 0, None
         for group, batch in self._batches(["key", column], max(4096, _ROWS[self.modality])):
             keys = batch["key"] if last is None else pa.concat_arrays([last, batch["key"]])
-            if keys.null_count or (not pc.all(pc.less(keys[:-1], keys[1:])).as_py() and len(keys) > 1):
+            if keys.null_count or not pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py():
                 raise DataError("keys are not rising over all shards; rerun the media stage", path=group.path)
             last = batch["key"][-1:]
             try:

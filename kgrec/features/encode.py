@@ -1,36 +1,42 @@
-"""Encoding gives each distinct picture and text one vector, and each key the vector of its content.
+"""Encoding gives each distinct content of the media tables one vector, and each key the vector of its content.
 
 Vectors depend on encoder and content alone (see :mod:`kgrec.features.encoders.base`); what the cache knows is not
-encoded again, and contents shared by several keys are encoded once.
+encoded again, and contents shared by several keys are encoded once. First what the cache lacks is encoded into it, then
+the tables are written from it, so that memory is bounded by a batch and a row group.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections import defaultdict, deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from kgrec.config import Settings
-from kgrec.data import schemas
-from kgrec.data.io import read_parquet, write_parquet
-from kgrec.errors import DataError
-from kgrec.features.cache import FeatureCache
-from kgrec.features.encoders import Encoder, Modality, open_encoder
+from kgrec.data.io import atomic_folder
+from kgrec.errors import ConfigError, DataError
+from kgrec.features.cache import CacheDamaged, FeatureCache, cache_path
+from kgrec.features.contents import Contents, open_contents
+from kgrec.features.drift import DriftSettings, measure_drift
+from kgrec.features.encoders import Precision
+from kgrec.features.local_engine import BadContent, Batch, EncoderCard, EncoderSpec, LocalEngine
+from kgrec.features.tables import GROUP_BYTES, GROUP_ROWS, TokenWriter, VectorWriter
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)
+
+#: modalities of the media tables
+MODALITIES = ("image", "text", "audio", "video")
+
+#: rows, or seconds, after which what was encoded goes into the cache
+_PUT_ROWS, _PUT_SECONDS = 256, 2.0
 
 
 class FeaturesSettings(Settings):
@@ -40,206 +46,214 @@ class FeaturesSettings(Settings):
     """Image encoder, ``<library>:<model>``; null leaves the modality out."""
     text: str | None = "all-MiniLM-L6-v2"
     """Text encoder, ``<library>:<model>``; null leaves the modality out."""
+    audio: str | None = None
+    """Encoder of audio clips, ``mel-cnn`` or ``<library>:<model>``; null leaves the modality out."""
+    video: str | None = None
+    """Encoder of videos, ``video-cnn`` or ``frames:<image encoder>``; null leaves the modality out."""
+    tokens: tuple[str, ...] = ()
+    """Modalities of which the states of tokens, or patches, are written too."""
+    precision: Precision = "float32"
+    """``bfloat16`` is faster on a GPU, and on a CPU that has instructions for it; ``auto`` takes it where vectors stay
+    the same to a cosine of 0.9999."""
+    engine: Literal["local", "ray"] = "local"
+    """``local`` encodes on this machine; ``ray`` on the cluster of ``RAY_ADDRESS``, with the same output."""
     batch_size: int | None = Field(default=None, gt=0)
     """Contents per batch; null is 8 pictures or 16 texts on a CPU, 128 on a GPU. Part of what a cached vector is known
     by, because sums are rounded by the shape they run in."""
     device: str = "auto"
     """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<n>``."""
+    drift: DriftSettings = DriftSettings()
+    """How a refresh is compared with the baseline."""
+
+    def encoders(self) -> dict[str, str]:
+        """Encoder of each modality that has one."""
+        return {modality: name for modality in MODALITIES if (name := getattr(self, modality))}
+
+
+class Engine(Protocol):
+    """Where contents are encoded. :class:`~kgrec.features.local_engine.LocalEngine` says what is owed."""
+
+    card: EncoderCard
+    tokens: bool
+
+    def encode(self, contents: Contents, positions: NDArray[np.int64]) -> Iterator[Batch]: ...
 
 
 def encode_features(
-    media: Path, out: Path, settings: FeaturesSettings, cache: Path, device: str = "auto"
-) -> dict[str, Any]:
-    """Write ``image.parquet`` and ``text.parquet`` (:func:`~kgrec.data.schemas.features`, sorted by key).
+    media: Path, out: Path, settings: FeaturesSettings, cache: Path, device: str = "auto",
+    *, imports: Path | None = None, baseline: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write ``vectors/<modality>.parquet`` (:func:`~kgrec.data.schemas.features`, sorted by key), for modalities in
+    ``settings.tokens`` ``tokens/<modality>.parquet`` (:func:`~kgrec.data.schemas.feature_tokens`), and what
+    :func:`~kgrec.features.drift.measure_drift` finds.
 
-    A key without a usable medium has no row. Files of a modality that is left out are removed.
+    A key without a usable medium has no row, a modality that is left out no file. The folders ``vectors`` and ``tokens``
+    are replaced whole, at the end; a run that is killed leaves them as they were and finds what it encoded in the cache.
 
     :param media: folder written by :func:`kgrec.media.collect.collect_media`
     :param cache: folder of the feature cache, outside ``out``; deleting it changes no output
     :param device: overrides ``settings.device`` unless ``auto``
+    :param imports: folder of the files that ``settings.imports`` names
+    :param baseline: what :func:`~kgrec.features.drift.pin_baseline` wrote
     :return: per modality the encoder, its fingerprint, the width, and counts: ``keys``, ``duplicates`` (keys that share
-        the content of another), ``encoded``, ``from_cache`` (distinct contents)
+        the content of another), ``encoded``, ``from_cache`` (distinct contents), and of texts ``texts_cut`` (keys whose
+        text is too long for the encoder) and ``tokens_cut`` (what was left out of them)
     :raises EncoderUnavailable: if an encoder cannot be had; nothing is written then
-    :raises DataError: if the media tables are missing or damaged, or a vector is not finite
+    :raises ConfigError: if ``settings.tokens`` names a modality without an encoder, or a modality has two origins
+    :raises DataError: if the media tables are missing or damaged, a content cannot be preprocessed, or a vector is zero or
+        not finite
     """
+    names = settings.encoders()
+    if missing := set(settings.tokens) - names.keys():
+        raise ConfigError(f"features.tokens names {', '.join(sorted(missing))}, which features gives no encoder")
     device = settings.device if device == "auto" else device
-    names: dict[Modality, str | None] = {"image": settings.image, "text": settings.text}
-    encoders = {m: open_encoder(name, m, device, settings.batch_size) for m, name in names.items() if name}
+    engines = {modality: _open_engine(name, modality, device, settings) for modality, name in names.items()}
     report: dict[str, Any] = {}
-    for modality in names:
-        path = out / f"{modality}.parquet"
-        if modality in encoders:
-            contents = _Images(media / "images") if modality == "image" else _Texts(media / "texts.parquet")
-            report[modality] = _encode_modality(encoders.pop(modality), contents, path, cache / modality)
-        else:
-            path.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        vectors = stack.enter_context(atomic_folder(out / "vectors"))
+        tokens = stack.enter_context(atomic_folder(out / "tokens")) if settings.tokens else None
+        for modality in names:
+            contents = open_contents(media, modality)
+            report[modality] = _encode_modality(engines.pop(modality), contents, vectors, tokens, cache)
+    if tokens is None:
+        shutil.rmtree(out / "tokens", ignore_errors=True)
+    measure_drift(out / "vectors", baseline, out, settings.drift)
     return report
 
 
-def _encode_modality(encoder: Encoder, contents: _Images | _Texts, path: Path, cache: Path) -> dict[str, Any]:
-    hashes = dict(contents.hashes())
-    distinct = sorted(set(hashes.values()))
-    with FeatureCache(cache, encoder.fingerprint, encoder.width, encoder.description) as store:
-        vectors = store.get(distinct)
-        wanted = set(distinct) - vectors.keys()
-        from_cache = len(vectors)
-        if wanted:
-            for done in _encode(encoder, contents.read(wanted), len(wanted)):
-                store.put(done)
-                vectors.update(done)
-    _write(path, encoder, hashes, vectors)
+def _open_engine(name: str, modality: str, device: str, settings: FeaturesSettings) -> Engine:
+    spec = EncoderSpec(name, modality, device, settings.batch_size, settings.precision)
+    with_tokens = modality in settings.tokens
+    if settings.engine == "ray":
+        from kgrec.features.ray_engine import RayEngine
+
+        engine: Engine = RayEngine(spec, with_tokens)
+    else:
+        engine = LocalEngine(spec, with_tokens)
+    if with_tokens and engine.card.token_width is None:
+        raise ConfigError(f"encoder {name!r} has no token outputs; leave {modality} out of features.tokens")
+    return engine
+
+
+def _encode_modality(
+    engine: Engine, contents: Contents, vectors: Path, tokens: Path | None, cache: Path
+) -> dict[str, Any]:
+    card = engine.card
+    digests = contents.digests()
+    order = np.argsort(digests, kind="stable")
+    new = np.ones(len(order), bool)
+    np.not_equal(digests[order[1:]], digests[order[:-1]], out=new[1:])
+    distinct = np.sort(order[new])
+    path = cache_path(cache, card.modality, card.fingerprint, engine.tokens)
+    with FeatureCache(path, card.width, card.description, card.token_width if engine.tokens else None) as store:
+        try:
+            encoded, cut = _fill_and_write(engine, contents, digests, distinct, store, vectors, tokens)
+        except CacheDamaged as error:
+            store.clear(str(error))
+            encoded, cut = _fill_and_write(engine, contents, digests, distinct, store, vectors, tokens)
     counts = {
-        "encoder": encoder.name, "fingerprint": encoder.fingerprint[:12], "width": encoder.width, "keys": len(hashes),
-        "duplicates": len(hashes) - len(distinct), "encoded": len(wanted), "from_cache": from_cache,
+        "encoder": card.name, "fingerprint": card.fingerprint[:12], "width": card.width, "keys": len(digests),
+        "duplicates": len(digests) - len(distinct), "encoded": encoded, "from_cache": len(distinct) - encoded,
     }  # fmt: skip
-    log.info("encoded features", modality=encoder.modality, **counts)
+    if card.modality == "text":
+        counts |= {"texts_cut": int((cut > 0).sum()), "tokens_cut": int(cut.sum())}
+    log.info("encoded features", modality=card.modality, **counts)
     return counts
 
 
-def _write(path: Path, encoder: Encoder, hashes: dict[str, str], vectors: dict[str, NDArray[np.float16]]) -> None:
-    keys = sorted(hashes)
-    flat = np.concatenate([vectors[hashes[key]] for key in keys]) if keys else np.empty(0, np.float16)
-    label = f"{encoder.name}@{encoder.fingerprint[:12]}"
-    schema = schemas.features(encoder.width)
-    values = pa.FixedSizeListArray.from_arrays(pa.array(flat, type=pa.float16()), encoder.width)
-    table = pa.table([keys, [hashes[key] for key in keys], [label] * len(keys), values], schema=schema)
-    write_parquet(
-        table, path, row_group_size=16_384, use_dictionary=["encoder"],
-        column_encoding={"vector.list.element": "BYTE_STREAM_SPLIT"}, write_statistics=["key"],
-    )  # fmt: skip
+def _fill_and_write(
+    engine: Engine, contents: Contents, digests: NDArray[Any], distinct: NDArray[np.int64], store: FeatureCache,
+    vectors: Path, tokens: Path | None,
+) -> tuple[int, NDArray[np.int32]]:  # fmt: skip
+    """Number of contents encoded; tokens left out of each key's text, shape: (n,)"""
+    wanted = distinct[store.find(digests[distinct]) < 0]
+    if len(wanted):
+        _fill(engine, contents, digests, wanted, store)
+        store.refresh()
+    return len(wanted), _write(engine, contents, digests, store, vectors, tokens)
 
 
-class _Images:
-    """Pictures of the media shards, read one row group at a time."""
+def _fill(
+    engine: Engine, contents: Contents, digests: NDArray[Any], wanted: NDArray[np.int64], store: FeatureCache
+) -> None:
+    """Encode the contents at ``wanted`` into the cache; what is encoded when an error comes is kept."""
+    modality = engine.card.modality
+    waiting: list[Batch] = []
+    last_put = time.monotonic()
 
-    def __init__(self, folder: Path) -> None:
-        self.shards = sorted(folder.glob("images-*.parquet"))
-        if not self.shards:
-            raise DataError("holds no images-*.parquet; run the media stage first", path=folder)
+    def put() -> None:
+        nonlocal last_put
+        if waiting:
+            tokens = [states for batch in waiting for states in batch.tokens or ()] if engine.tokens else None
+            store.put(
+                digests[np.concatenate([batch.positions for batch in waiting])],
+                np.concatenate([batch.vectors for batch in waiting]), np.concatenate([batch.cut for batch in waiting]),
+                tokens,
+            )  # fmt: skip
+        waiting.clear()
+        last_put = time.monotonic()
 
-    def hashes(self) -> Iterator[tuple[str, str]]:
-        for shard in self.shards:
-            table = read_parquet(shard, columns=["key", "sha256"])
-            yield from zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True)
-
-    def read(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-        """(hash, bytes) of each of ``wanted``, once."""
-        left = set(wanted)
-        for shard in self.shards:
-            file = pq.ParquetFile(shard)
-            for group in range(file.num_row_groups):
-                hashes = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
-                if left.isdisjoint(hashes):
-                    continue
-                data = file.read_row_group(group, columns=["bytes"])["bytes"]
-                for index, sha256 in enumerate(hashes):
-                    if sha256 in left:
-                        left.discard(sha256)
-                        yield sha256, data[index].as_py()
-
-
-class _Texts:
-    """Texts of the media table."""
-
-    def __init__(self, path: Path) -> None:
-        table = read_parquet(path, schemas.TEXTS)
-        self.texts = dict(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
-
-    def hashes(self) -> Iterator[tuple[str, str]]:
-        for key, text in self.texts.items():
-            yield key, hashlib.sha256(text.encode()).hexdigest()
-
-    def read(self, wanted: set[str]) -> Iterator[tuple[str, str]]:
-        by_hash = {sha256: self.texts[key] for key, sha256 in self.hashes()}
-        for sha256 in sorted(wanted):
-            yield sha256, by_hash[sha256]
-
-
-_Batch = tuple[int, list[tuple[str, Any]]]
-
-
-def _encode(
-    encoder: Encoder, contents: Iterator[tuple[str, Any]], total: int
-) -> Iterator[list[tuple[str, NDArray[np.float16]]]]:
-    """Encode in worker threads; yields (hash, vector) rows in chunks fit for one cache transaction.
-
-    On a CPU each worker runs whole batches with one thread of its own: sums split over several threads would depend on
-    their number. On a GPU the workers decode and the calling thread runs the model.
-    """
-    on_cpu = encoder.device.type == "cpu"
-    workers = torch.get_num_threads() if on_cpu else os.cpu_count() or 1
-    rows: list[tuple[str, NDArray[np.float16]]] = []
-
-    def work(batch: _Batch) -> Any:
-        length, pairs = batch
-        try:
-            inputs = encoder.collate([content for _, content in pairs], length)
-        except ValueError as error:
-            raise DataError(f"content {pairs[0][0]} or a neighbour cannot be preprocessed ({error})") from error
-        return encoder.encode(inputs) if on_cpu else inputs
-
-    def finish(batch: _Batch, future: Future[Any]) -> None:
-        result = future.result()
-        vectors = (result if on_cpu else encoder.encode(result)).vectors.numpy()[: len(batch[1])]
-        with np.errstate(over="ignore"):  # told below, with the content's name
-            halves = vectors.astype(np.float16)
-        if not np.isfinite(halves).all():
-            row = int(np.flatnonzero(~np.isfinite(halves).all(1))[0])
-            raise DataError(
-                f"{encoder.name} gave a vector that is not finite in float16 for content {batch[1][row][0]}"
-            )
-        rows.extend((sha256, vector) for (sha256, _), vector in zip(batch[1], halves, strict=True))
-
+    unit = "clips" if modality == "audio" else f"{modality}s"
     with (
-        _steady_numerics(on_cpu),
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        item_progress(f"encoding {encoder.modality}s", total, f"{encoder.modality}s") as bar,
+        item_progress(f"encoding {unit}", len(wanted), unit) as bar,
+        closing(_encoding(engine, contents, wanted, digests)) as batches,
     ):
-        ahead: deque[tuple[_Batch, Future[Any]]] = deque()
         try:
-            for batch in _batches(encoder, contents):
-                ahead.append((batch, pool.submit(work, batch)))
-                if len(ahead) > 2 * workers:
-                    finish(*ahead[0])
-                    bar.advance(len(ahead.popleft()[0][1]))
-                if len(rows) >= 256:
-                    yield rows
-                    rows = []
-            while ahead:
-                finish(*ahead[0])
-                bar.advance(len(ahead.popleft()[0][1]))
+            for batch in batches:
+                waiting.append(batch)
+                rows = sum(len(one.positions) for one in waiting)
+                if rows >= _PUT_ROWS or time.monotonic() > last_put + _PUT_SECONDS:
+                    put()
+                bar.advance(len(batch.positions))
         finally:
-            for _, future in ahead:
-                future.cancel()
-    yield rows
+            put()
 
 
-def _batches(encoder: Encoder, contents: Iterator[tuple[str, Any]]) -> Iterator[_Batch]:
-    waiting: dict[int, list[tuple[str, Any]]] = defaultdict(list)
-    for pair in contents:
-        length = encoder.padded_length(pair[1])
-        waiting[length].append(pair)
-        if len(waiting[length]) == encoder.batch_size:
-            yield length, waiting.pop(length)
-    for length in sorted(waiting):
-        yield length, waiting[length]
+def _encoding(
+    engine: Engine, contents: Contents, wanted: NDArray[np.int64], digests: NDArray[Any]
+) -> Generator[Batch, None, None]:
+    try:
+        yield from engine.encode(contents, wanted)
+    except BadContent as error:
+        digest = digests[error.position : error.position + 1].tobytes().hex()
+        raise DataError(
+            f"{engine.card.name}: {contents.modality} content {digest} of {contents.key(error.position)} {error.reason}"
+        ) from error
 
 
-@contextmanager
-def _steady_numerics(on_cpu: bool) -> Iterator[None]:
-    """One thread per operation on a CPU; full float32 and chosen, not timed, kernels on a GPU. Restored afterwards."""
-    if on_cpu:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-    else:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            matmul = torch.backends.cuda.matmul.allow_tf32
-            torch.backends.cuda.matmul.allow_tf32 = False
-            try:
-                yield
-            finally:
-                torch.backends.cuda.matmul.allow_tf32 = matmul
+def _write(
+    engine: Engine, contents: Contents, digests: NDArray[Any], store: FeatureCache, vectors: Path, tokens: Path | None
+) -> NDArray[np.int32]:
+    """Write the tables from the cache; gives the tokens left out of each key's text, shape: (n,)"""
+    card = engine.card
+    label, name = f"{card.name}@{card.fingerprint[:12]}", f"{card.modality}.parquet"
+    cut = np.zeros(len(digests), np.int32)
+    with ExitStack() as stack:
+        table = stack.enter_context(VectorWriter(vectors / name, card.width, label))
+        token_table = None
+        if engine.tokens and tokens is not None and card.token_width is not None:
+            token_table = stack.enter_context(TokenWriter(tokens / name, card.token_width, label))
+        start = 0
+        for keys in contents.keys(GROUP_ROWS):
+            rows = slice(start, start + len(keys))
+            entries = store.find(digests[rows])
+            if (entries < 0).any():
+                raise CacheDamaged("what was put is not there")
+            values = np.empty((len(keys), card.width), np.float16)
+            for part in _parts(store.tokens(entries), card.token_width or 0):
+                values[part], states = store.read(entries[part])
+                if token_table is not None:
+                    token_table.write(keys[part], digests[rows][part], store.tokens(entries[part]), states)
+            table.write(keys, digests[rows], values)
+            cut[rows] = store.cut(entries)
+            start += len(keys)
+    return cut
+
+
+def _parts(counts: NDArray[np.int32], width: int) -> Iterator[slice]:
+    """Rows of about ``GROUP_BYTES`` of token states each, one row at least."""
+    ends = np.cumsum(2 * width * counts.astype(np.int64)) // GROUP_BYTES
+    bounds = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(counts)]
+    for start, stop in pairwise(bounds):
+        if stop > start:
+            yield slice(start, stop)
