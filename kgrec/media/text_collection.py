@@ -1,17 +1,19 @@
 """Collecting texts decides what is said of each item and entity, by whom, and in which language.
 
 An item's text is its title and the plot of the first source that has one, in the order of the settings; an entity's is its
-bare name unless a source says more. Sources are read once into a database on disk, so no catalogue is too large for memory.
+bare name unless a source says more. Sources are read once, their texts laid down in a file and where each stands in a
+database on disk, so no catalogue is too large for memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import duckdb
 import pyarrow as pa
@@ -36,16 +38,16 @@ FOUND_TEXTS = pa.schema(
 _FOUND_MORE = ("origin", "licence", "expires")
 _SAID = pa.schema(
     [
-        ("place", pa.int64()), ("source", pa.int32()), ("key", pa.string()), ("text", pa.string()), ("lang", pa.string()),
-        ("origin", pa.string()), ("licence", pa.string()), ("expires", pa.string()),
+        ("place", pa.int64()), ("source", pa.int32()), ("key", pa.string()), ("begin", pa.int64()), ("size", pa.int64()),
+        ("lang", pa.string()), ("origin", pa.string()), ("licence", pa.string()), ("expires", pa.string()),
     ]
 )  # fmt: skip
 _OWN = pa.schema([("key", pa.string()), ("of_item", pa.bool_()), ("own", pa.string())])
-#: rows, and characters of their texts, that are held in memory at once; rows of a row group of texts
-_ROWS, _CHARACTERS, _ROW_GROUP = 2048, 8_000_000, 16_384
+#: rows of a batch, and of a row group of texts
+_ROWS, _ROW_GROUP = 8192, 16_384
 #: a row's place is this times its source's, and its number
 _PER_SOURCE = 1 << 40
-_MEMORY_GB = 0.5
+_MEMORY_GB = 0.4
 #: contradictions that are listed; all are counted
 _SHOWN = 20
 #: descriptions of entities, the source behind all others
@@ -86,16 +88,16 @@ def collect_texts(
     :return: counts by origin and language; per file what it says and the first rows that cannot be used
     :raises DataError: if an input is missing or damaged as a whole; a single bad row is counted
     """
-    with database_on_disk(out, _MEMORY_GB) as (connection, _):
-        said = _Said(connection)
+    with database_on_disk(out, _MEMORY_GB) as (connection, work), (work / "texts").open("w+b") as spool:
+        said = _Said(connection, spool)
         _load_own(connection, said, items, links, entities)
         read, ignored = _load_said(said, folder, found, settings.order)
         said.finish([reader.name for reader, _ in read])
         connection.execute(_sql("text_composed"), {"compose": settings.compose})
 
         languages = _Languages(settings)
-        rows = connection.sql(_sql("text_rows"), params={"separator": settings.separator})
-        texts = write_batches(languages.told(rows.to_arrow_reader(_ROWS)), schemas.TEXTS, out, _ROW_GROUP)
+        rows = connection.sql(_sql("text_rows")).to_arrow_reader(_ROWS)
+        texts = write_batches(_composed(rows, said, languages, settings), schemas.TEXTS, out, _ROW_GROUP)
         rows = connection.sql(_sql("text_ledger"), params={"compose": settings.compose})
         write_batches(rows.to_arrow_reader(_ROWS), schemas.LEDGER, ledger)
         report = _made_of(connection) | _said(connection, read) | {"files_without_texts": ignored} | languages.report()
@@ -163,32 +165,39 @@ class _Reader:
 
 
 class _Said:
-    """Puts rows into ``said``. The smaller its place, the sooner a text is chosen: by its source, then by its row."""
+    """Lays texts down in ``spool`` and where they stand in the table ``said``. The smaller a row's place, the sooner it is
+    chosen: by its source, then by its number."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spool: BinaryIO) -> None:
+        self._connection, self._spool, self._end = connection, spool, 0
         self._waiting: list[tuple[Any, ...]] = []
-        self._characters = 0
         connection.from_arrow(_SAID.empty_table()).create("said")
 
     def taker(self, source: int) -> Take:
         return lambda row, key, text, lang: self.add(source, row, key, text, lang)
 
     def add(self, source: int, row: int, key: str, text: str, lang: str | None, *more: str | None) -> None:
-        self._waiting.append((source * _PER_SOURCE + row, source, key, text, lang, *(more or (None, None, None))))
-        self._characters += len(text)
-        if len(self._waiting) >= _ROWS or self._characters >= _CHARACTERS:
-            self.flush()
+        size = self._spool.write(text.encode())
+        place = source * _PER_SOURCE + row
+        self._waiting.append((place, source, key, self._end, size, lang, *(more or (None, None, None))))
+        self._end += size
+        if len(self._waiting) >= _ROWS:
+            self._flush()
 
-    def flush(self) -> None:
+    def read(self, begin: int, size: int) -> str:
+        """A text that was laid down, once :meth:`finish` has run."""
+        return os.pread(self._spool.fileno(), size, begin).decode()
+
+    def _flush(self) -> None:
         if self._waiting:
             columns = [list(column) for column in zip(*self._waiting, strict=True)]
             self._connection.from_arrow(pa.table(columns, schema=_SAID)).insert_into("said")
-        self._waiting, self._characters = [], 0
+        self._waiting = []
 
     def finish(self, names: Sequence[str]) -> None:
         """Fill ``sources`` with their names, in order of preference."""
-        self.flush()
+        self._flush()
+        self._spool.flush()
         columns = [pa.array([*range(len(names)), _LAST], pa.int32()), [*names, _DESCRIPTION]]
         self._connection.from_arrow(pa.table(columns, names=["source", "name"])).create("sources")
 
@@ -253,8 +262,22 @@ def _load_found(found: Path, said: _Said, places: dict[str, tuple[int, TextSourc
                 source.empty += 1
 
 
+def _composed(
+    batches: Iterable[pa.RecordBatch], said: _Said, languages: _Languages, settings: TextSettings
+) -> Iterator[pa.RecordBatch]:
+    """Texts and their languages, from the parts of them."""
+    for batch in batches:
+        keys, texts, langs = batch["key"].to_pylist(), [], []
+        rows = zip(keys, *(batch[name].to_pylist() for name in ("own", "begin", "size", "lang")), strict=True)
+        for key, own, begin, size, stated in rows:
+            plot = "" if begin is None else said.read(begin, size)
+            texts.append(settings.separator.join(filter(None, (own, plot))))
+            langs.append(languages.tell(key, plot, stated))
+        yield pa.RecordBatch.from_pydict({"key": keys, "text": texts, "lang": langs}, schema=schemas.TEXTS)
+
+
 class _Languages:
-    """States the language of each text, and counts how it was told."""
+    """Says which language each text is in, and counts how it was told."""
 
     def __init__(self, settings: TextSettings) -> None:
         self._settings = settings
@@ -262,14 +285,8 @@ class _Languages:
         self._undetermined = self._contradicted = 0
         self._contradictions: list[dict[str, str]] = []
 
-    def told(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """``key``, ``text`` and ``lang`` of batches that have ``said`` and a language or null."""
-        for batch in batches:
-            rows = zip(*(batch[name].to_pylist() for name in ("key", "said", "lang")), strict=True)
-            langs = pa.array([self._tell(*row) for row in rows], pa.string())
-            yield pa.RecordBatch.from_arrays([batch["key"], batch["text"], langs], schema=schemas.TEXTS)
-
-    def _tell(self, key: str, said: str | None, stated: str | None) -> str:
+    def tell(self, key: str, said: str, stated: str | None) -> str:
+        """The language stated, else the one told from what is said, else the one of the settings."""
         told = certain_language(said) if said and self._settings.detect else None
         if stated and told and contradicts(stated, told):
             self._contradicted += 1

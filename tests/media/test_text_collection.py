@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,31 @@ def test_the_same_as_composing_one_key_at_a_time(
     assert {key for key, row in ledger.items() if row[0] == "ok"} == {*want}
     assert {*ledger} == {f"item:{item}" for item in titles} | {f"entity:{e}" for e in entities if e not in links}
     assert report["items"]["ok"] + report["entities"]["ok"] == len(want)
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from kgrec.media.text_collection import TextSettings, collect_texts
+root, folder = Path(sys.argv[1]), Path(sys.argv[2])
+collect_texts(root / "items.parquet", root / "links.parquet", root / "entities.parquet", folder, None,
+              root / "texts.parquet", root / "ledger.parquet", TextSettings(detect=False))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_texts(world: World) -> None:
+    """60,000 plots of 4 kB take hardly more than 20,000, though they are 160 MB more."""
+    peaks = []
+    for n in (20_000, 60_000):
+        world.tables([(str(i), f"Title {i}") for i in range(n)], [], [])
+        folder = world.root / f"texts{n}"
+        folder.mkdir()
+        with (folder / "plots.jsonl").open("w") as stream:
+            for i in range(n):
+                stream.write(f'{{"id": "{i}", "text": "{i:04000d}"}}\n')
+        command = [sys.executable, "-c", MEASURE, str(world.root), str(folder)]
+        peaks.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    assert peaks[1] - peaks[0] < 50, peaks  # MiB
+    assert peaks[1] < 600, peaks

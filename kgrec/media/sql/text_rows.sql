@@ -1,6 +1,6 @@
--- The composed texts, and beside each the text of its source alone, which its language is told by.
--- in: composed(key, own, place), said(place, text, lang)    out: rows
-SELECT key, concat_ws($separator, nullif(own, ''), text) AS text, text AS said, lang
-FROM composed LEFT JOIN (SELECT place, text, lang FROM said) USING (place)
+-- The parts of the texts: what the key brings along, and where in the file of texts stands what is said of it.
+-- in: composed(key, own, place), said(place, begin, size, lang)    out: rows
+SELECT key, own, begin, size, lang
+FROM composed LEFT JOIN (SELECT place, begin, size, lang FROM said) USING (place)
 WHERE own <> '' OR place IS NOT NULL
 ORDER BY key;
