@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from kgrec.features.cache import CacheDamaged, FeatureCache, cache_path
 from kgrec.features.contents import Contents, open_contents
 from kgrec.features.drift import DriftSettings, measure_drift
 from kgrec.features.encoders import Precision
+from kgrec.features.imports import ImportSettings, import_features
 from kgrec.features.local_engine import BadContent, Batch, EncoderCard, EncoderSpec, LocalEngine
 from kgrec.features.tables import GROUP_BYTES, GROUP_ROWS, TokenWriter, VectorWriter
 from kgrec.progress import get_logger, item_progress
@@ -50,6 +51,8 @@ class FeaturesSettings(Settings):
     """Encoder of audio clips, ``mel-cnn`` or ``<library>:<model>``; null leaves the modality out."""
     video: str | None = None
     """Encoder of videos, ``video-cnn`` or ``frames:<image encoder>``; null leaves the modality out."""
+    imports: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], ImportSettings] = Field(default_factory=dict)
+    """Vectors from files, by the modality they become."""
     tokens: tuple[str, ...] = ()
     """Modalities of which the states of tokens, or patches, are written too."""
     precision: Precision = "float32"
@@ -64,6 +67,8 @@ class FeaturesSettings(Settings):
     """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<n>``."""
     drift: DriftSettings = DriftSettings()
     """How a refresh is compared with the baseline."""
+    baseline: Path | None = None
+    """What ``kgrec features pin`` wrote, to compare vectors with; null: nothing is compared."""
 
     def encoders(self) -> dict[str, str]:
         """Encoder of each modality that has one."""
@@ -97,15 +102,20 @@ def encode_features(
     :param baseline: what :func:`~kgrec.features.drift.pin_baseline` wrote
     :return: per modality the encoder, its fingerprint, the width, and counts: ``keys``, ``duplicates`` (keys that share
         the content of another), ``encoded``, ``from_cache`` (distinct contents), and of texts ``texts_cut`` (keys whose
-        text is too long for the encoder) and ``tokens_cut`` (what was left out of them)
+        text is too long for the encoder) and ``tokens_cut`` (what was left out of them); of imported modalities what
+        :func:`~kgrec.features.imports.import_features` says
     :raises EncoderUnavailable: if an encoder cannot be had; nothing is written then
-    :raises ConfigError: if ``settings.tokens`` names a modality without an encoder, or a modality has two origins
+    :raises ConfigError: if ``settings.tokens`` names a modality without an encoder, or a modality is both encoded and imported
     :raises DataError: if the media tables are missing or damaged, a content cannot be preprocessed, or a vector is zero or
         not finite
     """
     names = settings.encoders()
     if missing := set(settings.tokens) - names.keys():
         raise ConfigError(f"features.tokens names {', '.join(sorted(missing))}, which features gives no encoder")
+    if twice := settings.imports.keys() & names.keys():
+        raise ConfigError(f"features.imports names {', '.join(sorted(twice))}, which has an encoder; set that to null")
+    if settings.imports and imports is None:
+        raise ConfigError("features.imports names files, but no folder of imported features is given")
     device = settings.device if device == "auto" else device
     engines = {modality: _open_engine(name, modality, device, settings) for modality, name in names.items()}
     report: dict[str, Any] = {}
@@ -115,6 +125,8 @@ def encode_features(
         for modality in names:
             contents = open_contents(media, modality)
             report[modality] = _encode_modality(engines.pop(modality), contents, vectors, tokens, cache)
+        for modality, file in settings.imports.items():
+            report[modality] = import_features(file, Path(imports or ""), modality, vectors)
     if tokens is None:
         shutil.rmtree(out / "tokens", ignore_errors=True)
     measure_drift(out / "vectors", baseline, out, settings.drift)

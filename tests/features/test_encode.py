@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kgrec.config import parse_settings
 from kgrec.data import schemas
 from kgrec.data.io import read_parquet, write_parquet
 from kgrec.errors import ConfigError, DataError, EncoderUnavailable
@@ -25,6 +26,7 @@ from kgrec.features import local_engine
 from kgrec.features.cache import cached_encoders
 from kgrec.features.encode import FeaturesSettings, encode_features
 from kgrec.features.encoders import Encoded, base, open_encoder
+from kgrec.features.imports import ImportSettings
 from kgrec.features.local_engine import Batch, encode_contents
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -471,6 +473,32 @@ def test_memory_does_not_grow_with_the_catalogue() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "features_memory.py"), "--items", "50000"]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     assert float(said.split("growth ")[1]) < 600
+
+
+def test_imported_vectors_stand_beside_encoded_ones(media: Any, tmp_path: Path, plain: FeaturesSettings) -> None:
+    media.write({}, TEXTS)
+    files = tmp_path / "files"
+    files.mkdir()
+    matrix = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    np.save(files / "image_feat.npy", matrix)
+    settings = plain.model_copy(update={"imports": {"poster_cnn": ImportSettings(file="image_feat.npy")}})
+    report = encode_features(media.folder, tmp_path / "out", settings, tmp_path / "cache", imports=files)
+    assert report["poster_cnn"]["keys"] == 3
+    assert report.keys() == {"text", "poster_cnn"}
+    found = vectors(tmp_path, "poster_cnn", 4)
+    assert np.array_equal(np.stack([found[f"item:{i}"] for i in range(3)]), matrix.astype(np.float16))
+    assert len(vectors(tmp_path, "text", 512)) == 12
+
+
+def test_a_modality_is_encoded_or_imported(media: Any, tmp_path: Path, plain: FeaturesSettings) -> None:
+    media.write({}, TEXTS)
+    one = ImportSettings(file="a.npy")
+    with pytest.raises(ConfigError, match="no folder of imported features"):
+        run(media, tmp_path, plain.model_copy(update={"imports": {"poster": one}}))
+    with pytest.raises(ConfigError, match="names text, which has an encoder"):
+        run(media, tmp_path, plain.model_copy(update={"imports": {"text": one}}))
+    with pytest.raises(ConfigError, match="imports"):
+        parse_settings(FeaturesSettings, {"imports": {"../x": {"file": "a.npy"}}})
 
 
 def test_clips_are_a_modality_like_others(media: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
