@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -103,6 +104,7 @@ def host_port(url: URL) -> str:
     return host if _PORTS.get(url.scheme) == url.port else f"{host}:{url.port}"
 
 
+@cache
 def _split(name: str) -> tuple[str, int | None]:
     """``host[:port]`` in its parts; an IPv6 address is written in brackets if a port follows."""
     if name.startswith("["):

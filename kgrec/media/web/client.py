@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, timezone
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
 import aiohttp
@@ -337,15 +337,10 @@ class Client:
         secret = _Secret(request.credential)
         if stored is not None and stored.sha256 and (stored.etag or stored.modified) and not self._sound(stored.sha256):
             stored = None
-        retrying = AsyncRetrying(
-            sleep=self._clock.sleep,
-            stop=stop_after_attempt(self._settings.attempts),
-            wait=self._wait,
-            retry=retry_if_result(lambda ended: ended.again),
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-        )
         try:
-            ended: _Ended = await retrying(self._try, request, hosts, stored, secret)
+            ended = await self._try(request, hosts, stored, secret)
+            if ended.again:
+                ended = await self._try_again(ended, request, hosts, stored, secret)
         except _GivenUp as problem:
             return f"host: left alone after {problem}"
         if ended.host is not None:
@@ -355,6 +350,21 @@ class Client:
         if ended.found.status == "failed":
             log.info("request failed", url=request.url, reason=ended.found.reason)
         return ""
+
+    async def _try_again(self, ended: _Ended, *args: Any) -> _Ended:
+        """The attempts behind the first, which ended as it did. Most addresses have none."""
+        first = [ended]
+
+        async def attempt() -> _Ended:
+            return first.pop() if first else await self._try(*args)
+
+        return await AsyncRetrying(
+            sleep=self._clock.sleep,
+            stop=stop_after_attempt(self._settings.attempts),
+            wait=self._wait,
+            retry=retry_if_result(lambda ended: ended.again),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )(attempt)
 
     def _sound(self, digest: str) -> bool:
         """Whether a content is still what it was, before a server is asked if it has changed."""

@@ -129,7 +129,6 @@ class ResponseStore:
     def __init__(self, folder: Path | str, *, readonly: bool = False) -> None:
         self.folder, self.readonly = Path(folder), readonly
         self.index = self.folder / "responses.sqlite"
-        self._contents = self.folder / "bodies" / "sha256"
         self._names = count()
         self._closed = False
         self._lock: int | None = None
@@ -243,7 +242,7 @@ class ResponseStore:
     def _whole(self, stored: Stored) -> bool:
         assert stored.sha256 is not None
         try:
-            return os.stat(self.body_path(stored.sha256)).st_size == stored.bytes
+            return os.stat(self._place(stored.sha256)).st_size == stored.bytes
         except FileNotFoundError:
             return False
 
@@ -272,7 +271,10 @@ class ResponseStore:
 
     def body_path(self, digest: str) -> Path:
         """Where the content with this SHA-256 lies."""
-        return self._contents / f"{digest[:2]}/{digest}"
+        return Path(self._place(digest))
+
+    def _place(self, digest: str) -> str:
+        return f"{self.folder}/bodies/sha256/{digest[:2]}/{digest}"
 
     def body(self, digest: str) -> bytes:
         """The content with this SHA-256. :raises DamagedBody: if it is not there, or is another"""
@@ -484,11 +486,11 @@ class BodyWriter:
             assert self._file is not None
             self._file.close()
             digest = self._digest.hexdigest()
-            place = self._store.body_path(digest)
+            place = self._store._place(digest)
             try:
                 os.replace(self._path, place)
             except FileNotFoundError:
-                place.parent.mkdir(parents=True, exist_ok=True)
+                os.makedirs(os.path.dirname(place), exist_ok=True)
                 os.replace(self._path, place)
         except OSError as error:
             raise self._unwritable(error) from None
