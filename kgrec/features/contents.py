@@ -115,6 +115,8 @@ class Contents:
                 with pq.ParquetFile(group.path, buffer_size=_BUFFER, pre_buffer=False) as file:
                     for batch in file.iter_batches(rows, [group.number], columns, use_threads=False):
                         yield group, batch
+            except FileNotFoundError:
+                raise DataError("no such file on this machine", path=group.path) from None
             except (pa.ArrowInvalid, OSError) as error:
                 raise DataError(f"is damaged ({error}); rerun the media stage", path=group.path) from error
 
@@ -125,7 +127,7 @@ def open_contents(media: Path, modality: str) -> Contents:
     :param media: folder written by :func:`kgrec.media.collect.collect_media`
     :raises DataError: if its tables are missing or lack a column
     """
-    place = media / _PLACES[modality]
+    place = media.resolve() / _PLACES[modality]
     shards = [place] if modality == "text" else sorted(place.glob(f"{place.name}-*.parquet"))
     if not shards:
         raise DataError(f"holds no {place.name}-*.parquet; run the media stage first", path=place)
