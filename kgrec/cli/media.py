@@ -71,6 +71,31 @@ def retry(
     _fetch(only, responses, params, as_json)  # type: ignore[arg-type]
 
 
+@app.command()
+def prune(
+    as_of: Annotated[
+        str | None, typer.Option(help="day by which terms are judged, YYYY-MM-DD; else today", show_default=False)
+    ] = None,
+    responses: Responses = _RESPONSES,
+    as_json: AsJson = False,
+) -> None:
+    """Throw away what a source's terms let nobody keep any longer, and files that no address has any more."""
+    from datetime import date
+
+    from kgrec.media.web.store import ResponseStore
+
+    try:
+        day = date.fromisoformat(as_of) if as_of else date.today()
+    except ValueError:
+        raise ConfigError(f"--as-of {as_of}: is no day; write it as {date.today()}") from None
+    with ResponseStore(responses) as store:
+        gone = store.prune(day)
+    if as_json:
+        echo_json(gone)
+    else:
+        typer.echo(f"{gone['expired']:,} expired; {gone['files']:,} files deleted, {gone['bytes'] / 1e6:,.1f} MB")
+
+
 def _fetch(only: Only, responses: Path, params: Path, as_json: bool) -> None:
     log_to_stderr()
     from kgrec.media.collect import MediaSettings, fetch_media

@@ -89,6 +89,14 @@ def test_fetch_then_retry_what_failed_then_ask_why(desk: HTTPServer) -> None:
     assert [row["http"] for row in json.loads(result.stdout)["tries"]] == [503, 404]
 
 
+def test_prune_deletes_nothing_that_is_in_use(desk: HTTPServer) -> None:
+    invoke("fetch")
+    result = invoke("prune")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "0 expired; 0 files deleted, 0.0 MB\n"
+    assert invoke("prune", "--as-of", "soon").exit_code == 1
+
+
 def test_without_a_source_on_the_web_there_is_nothing_to_fetch(desk: HTTPServer) -> None:
     Path("params.yaml").write_text("media: {}\n")
     result = invoke("fetch")

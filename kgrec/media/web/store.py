@@ -402,6 +402,36 @@ class ResponseStore:
                 self._db.execute("BEGIN")
             self._db.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (digest, reason))
 
+    def prune(self, as_of: date) -> dict[str, int]:
+        """Throw away contents that a source's terms let nobody keep on ``as_of``, and files that no address has any more
+        (their content changed, or is gone). What has expired counts as failed, so the next run asks for it.
+
+        :return: ``expired`` addresses, ``files`` and ``bytes`` deleted
+        """
+        terms = (
+            "SELECT answers.id, confirmed, min(max_age_days) FROM answers JOIN asks ON asks.answer = answers.id "
+            "WHERE sha256 IS NOT NULL GROUP BY answers.id HAVING min(max_age_days) IS NOT NULL"
+        )
+        with self._told():
+            late = [(f"expired: on {expiry(time, days)}", key) for key, time, days in self._db.execute(terms)
+                    if expired(time, days, as_of)]  # fmt: skip
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN")
+            self._db.executemany(
+                "UPDATE answers SET outcome = 'failed', reason = ?, sha256 = NULL, bytes = NULL, confirmed = NULL, etag = '', "
+                "modified = '' WHERE id = ?",
+                late,
+            )
+            self._db.commit()
+            kept = {row[0] for row in self._db.execute("SELECT DISTINCT sha256 FROM answers WHERE sha256 IS NOT NULL")}
+        files = size = 0
+        for path in (self.folder / "bodies" / "sha256").glob("*/*"):
+            if path.name not in kept:
+                size += path.stat().st_size
+                path.unlink()
+                files += 1
+        return {"expired": len(late), "files": files, "bytes": size}
+
     # --- looking
 
     def tries(self, keys: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -33,6 +33,24 @@ def failed(store: ResponseStore, url: str = URL, http: int | None = 500, time: s
     store.record(url, 1, Try("failed", f"HTTP {http}", http, time, final=url))
 
 
+def test_prune_throws_away_what_has_expired_and_what_no_address_has(tmp_path: Path) -> None:
+    with ResponseStore(tmp_path / "store") as store:
+        old, new = keep(store, data=b"first"), keep(store, data=b"second")
+        other = keep(store, URL + "y", b"other", time="2026-05-01T00:00:00Z")
+        for url, days in ((URL, 180), (URL + "y", 180)):
+            store.record_ask("item:1", "tmdb", answer_of(store, url), "terms", days)
+        assert store.prune(date(2026, 2, 1)) == {"expired": 0, "files": 1, "bytes": 5}
+        assert not store.body_path(old).exists()
+        assert store.body(new) == b"second"
+        assert store.prune(date(2026, 7, 1)) == {"expired": 1, "files": 1, "bytes": 6}
+        assert store.reply(URL).outcome == "failed"
+        assert "expired: on 2026-06-30" in store.reply(URL).reason
+        assert due(store.lookup(URL), 180, None, 30)
+        assert store.body(other) == b"other"
+        keep(store, data=b"second")
+        assert store.reply(URL).outcome == "ok"
+
+
 def answer_of(store: ResponseStore, url: str = URL) -> int:
     stored = store.lookup(url)
     assert stored is not None
