@@ -15,9 +15,6 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 #: where what survives a rerun lives: fetched responses, encoder outputs, resumable training
 WORK = Path(".kgrec")
 
-#: features that new ones are compared with, ``<recipe>.parquet``; `kgrec features pin` writes one
-BASELINES = Path("pipeline/baselines")
-
 #: folders of the raw files; each always exists, and may be empty
 ROLES = ("ratings", "links", "kg", "posters", "texts", "audio", "video", "features")
 

@@ -6,6 +6,7 @@ so a change in one of them is a change in the data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import pyarrow.parquet as pq
 
 from kgrec.data.io import write_json
 from pipeline.layout import STAGES
+
+#: the name of a part of a table ends in its number
+_SHARD = re.compile(r"\d+$")
 
 
 def table_report(files: Iterable[Path]) -> dict[str, Any]:
@@ -53,10 +57,10 @@ def _tables(folder: Path, output: str) -> Iterator[tuple[str, list[Path]]]:
             yield output, [path]
         return
     files = sorted(path.glob("*.parquet"))
-    if len({tuple(pq.read_schema(file).names) for file in files}) > 1:
-        yield from ((f"{output}/{file.name}", [file]) for file in files)
-    elif files:
+    if files and all(_SHARD.search(file.stem) for file in files):
         yield output, files
+    else:
+        yield from ((f"{output}/{file.name}", [file]) for file in files)
     for inner in sorted(one for one in path.glob("*") if one.is_dir()):
         yield from _tables(folder, f"{output}/{inner.name}")
 

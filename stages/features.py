@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kgrec.features.encode import encode_features
 from pipeline.entry import PathOption, run
-from pipeline.layout import BASELINES, PARAMS
+from pipeline.layout import PARAMS
 from pipeline.params import load_params
 from pipeline.report import write_report
 
@@ -13,9 +13,8 @@ def main(
     media: PathOption, imports: PathOption, out: PathOption, cache: PathOption, params: PathOption = PARAMS
 ) -> None:
     """Encode pictures, texts and clips, and compare the vectors with the baseline."""
-    chosen = load_params(params)
-    baseline = BASELINES / f"{chosen.fetch.recipe}.parquet"
-    counts = encode_features(media, out, chosen.features, cache, imports=imports, baseline=baseline)
+    settings = load_params(params).features
+    counts = encode_features(media, out, settings, cache, imports=imports, baseline=settings.baseline)
     for (
         modality
     ) in counts.values():  # how many came from the cache is said in the log: it tells the cache, not the data

@@ -19,15 +19,13 @@ from pydantic import Field, field_validator, model_validator
 from kgrec.config import Settings
 from kgrec.data.demo import DemoSettings, generate
 from kgrec.data.download import checksum_error, download, utc
-from kgrec.data.io import atomic_folder, sha256_file, write_json
+from kgrec.data.io import EMPTY, atomic_folder, sha256_file, write_json
 from kgrec.errors import DataError
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)
 
 _BLOCK = 1 << 20
-#: stands in the folder of a role without files, since tools that keep folders overlook empty ones
-EMPTY = ".empty"
 
 
 class SourceSettings(Settings):

@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 
 from kgrec.errors import DataError
 
+#: stands in an output folder without files, since tools that keep folders overlook empty ones
+EMPTY = ".empty"
+
 #: Writer options are part of the contract: two writes of one table give equal bytes.
 PARQUET_OPTIONS: dict[str, Any] = {
     "compression": "zstd", "compression_level": 3, "version": "2.6", "store_schema": True, "write_statistics": True,

@@ -7,7 +7,6 @@ the tables are written from it, so that memory is bounded by a batch and a row g
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kgrec.config import Settings
-from kgrec.data.io import atomic_folder
+from kgrec.data.io import EMPTY, atomic_folder
 from kgrec.errors import ConfigError, DataError
 from kgrec.features.cache import CacheDamaged, FeatureCache, cache_path
 from kgrec.features.contents import Contents, open_contents
@@ -121,14 +120,14 @@ def encode_features(
     report: dict[str, Any] = {}
     with ExitStack() as stack:
         vectors = stack.enter_context(atomic_folder(out / "vectors"))
-        tokens = stack.enter_context(atomic_folder(out / "tokens")) if settings.tokens else None
+        tokens = stack.enter_context(atomic_folder(out / "tokens"))
+        if not settings.tokens:
+            (tokens / EMPTY).touch()
         for modality in names:
             contents = open_contents(media, modality)
             report[modality] = _encode_modality(engines.pop(modality), contents, vectors, tokens, cache)
         for modality, file in settings.imports.items():
             report[modality] = import_features(file, Path(imports or ""), modality, vectors)
-    if tokens is None:
-        shutil.rmtree(out / "tokens", ignore_errors=True)
     measure_drift(out / "vectors", baseline, out, settings.drift)
     return report
 
@@ -147,9 +146,7 @@ def _open_engine(name: str, modality: str, device: str, settings: FeaturesSettin
     return engine
 
 
-def _encode_modality(
-    engine: Engine, contents: Contents, vectors: Path, tokens: Path | None, cache: Path
-) -> dict[str, Any]:
+def _encode_modality(engine: Engine, contents: Contents, vectors: Path, tokens: Path, cache: Path) -> dict[str, Any]:
     card = engine.card
     digests = contents.digests()
     order = np.argsort(digests, kind="stable")
@@ -175,7 +172,7 @@ def _encode_modality(
 
 def _fill_and_write(
     engine: Engine, contents: Contents, digests: NDArray[Any], distinct: NDArray[np.int64], store: FeatureCache,
-    vectors: Path, tokens: Path | None,
+    vectors: Path, tokens: Path,
 ) -> tuple[int, NDArray[np.int32]]:  # fmt: skip
     """Number of contents encoded; tokens left out of each key's text, shape: (n,)"""
     wanted = distinct[store.find(digests[distinct]) < 0]
@@ -234,7 +231,7 @@ def _encoding(
 
 
 def _write(
-    engine: Engine, contents: Contents, digests: NDArray[Any], store: FeatureCache, vectors: Path, tokens: Path | None
+    engine: Engine, contents: Contents, digests: NDArray[Any], store: FeatureCache, vectors: Path, tokens: Path
 ) -> NDArray[np.int32]:
     """Write the tables from the cache; gives the tokens left out of each key's text, shape: (n,)"""
     card = engine.card
@@ -243,7 +240,7 @@ def _write(
     with ExitStack() as stack:
         table = stack.enter_context(VectorWriter(vectors / name, card.width, label))
         token_table = None
-        if engine.tokens and tokens is not None and card.token_width is not None:
+        if engine.tokens and card.token_width is not None:
             token_table = stack.enter_context(TokenWriter(tokens / name, card.token_width, label))
         start = 0
         for keys in contents.keys(GROUP_ROWS):

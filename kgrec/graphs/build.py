@@ -26,7 +26,6 @@ from kgrec.graphs.sequences import Order, Sequences, bfs_sequences, write_sequen
 from kgrec.graphs.vocab import Vocabulary, natural_sort
 
 
-
 class GraphSettings(Settings):
     """How the graph and the items' context sequences are built."""
 

@@ -38,7 +38,7 @@ def test_equal_bytes_in_another_place_without_caches(house: Any, twin: Any) -> N
 
 def test_one_changed_poster_is_one_encoding(twin: Any) -> None:
     twin.report("features")
-    before = read_parquet(twin.path("features", "image.parquet")).to_pydict()
+    before = read_parquet(twin.path("features", "vectors") / "image.parquet").to_pydict()
     key = before["key"][7]
     picture = io.BytesIO()
     Image.effect_noise((120, 180), 90).convert("RGB").save(picture, "PNG")
@@ -52,7 +52,7 @@ def test_one_changed_poster_is_one_encoding(twin: Any) -> None:
         override.unlink()
     encoded = {one["modality"]: one["encoded"] for one in events if one["event"] == "encoded features"}
     assert encoded == {"image": 1, "text": 0}
-    after = read_parquet(twin.path("features", "image.parquet")).to_pydict()
+    after = read_parquet(twin.path("features", "vectors") / "image.parquet").to_pydict()
     changed = [k for k, x, y in zip(before["key"], before["vector"], after["vector"], strict=True) if x != y]
     assert after["key"] == before["key"]
     assert changed == [key]
@@ -60,7 +60,7 @@ def test_one_changed_poster_is_one_encoding(twin: Any) -> None:
     with capture_logs() as events:
         twin.run("features")
     assert [one["encoded"] for one in events if one["event"] == "encoded features"] == [0, 0]
-    assert read_parquet(twin.path("features", "image.parquet")).to_pydict() == before
+    assert read_parquet(twin.path("features", "vectors") / "image.parquet").to_pydict() == before
 
 
 def test_table_at_the_end(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
