@@ -119,9 +119,10 @@ def write_config(folder: Path, model: dict[str, Any], preprocess: dict[str, Any]
 
 def write_weights(folder: Path, state: dict[str, Tensor]) -> None:
     """Write ``open_clip_model.safetensors``."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+    named = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    (folder / WEIGHTS).write_bytes(save(named))  # save_file would leave it readable to its owner alone
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -174,6 +174,7 @@ def test_equal_inputs_give_equal_bytes_and_another_seed_others(shapes: Path, tmp
         train(shapes, tmp_path / name, settings.model_copy(update={"seed": seed}))
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["open_clip_config.json", "open_clip_model.safetensors", "training.json"]
+    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir()}) == 1  # all as readable as each other
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     weights = [(tmp_path / name / "open_clip_model.safetensors").read_bytes() for name in "ac"]
