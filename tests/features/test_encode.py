@@ -308,6 +308,21 @@ def test_workers_that_only_preprocess_give_the_same_vectors(
         np.testing.assert_allclose(found[key], vector, atol=1e-3)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_gpu_gives_the_vectors_of_the_cpu_whatever_stands_beside_them(tiny: Any, modality: str) -> None:
+    contents = list(enumerate((IMAGES if modality == "image" else TEXTS).values()))
+    expected = rows_of(encode_contents(open_encoder(tiny.open_clip, modality, "cpu"), contents))
+    encoder = open_encoder(tiny.open_clip, modality, "cuda", batch_size=4)
+    found = rows_of(encode_contents(encoder, contents))
+    assert found.keys() == expected.keys()
+    for key, vector in expected.items():
+        np.testing.assert_allclose(found[key], vector, atol=2e-3)
+    again = rows_of(encode_contents(encoder, contents[::-1] * 5))
+    assert all(np.array_equal(again[key], vector) for key, vector in found.items())
+
+
 def test_exactly_what_changed_is_an_input_and_duplicates_once(
     media: Any, tmp_path: Path, clip: FeaturesSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,17 +54,15 @@ def test_equals_one_machine(media: Any, tmp_path: Path, tiny: Any) -> None:
     assert many == one
     assert (many["image"]["encoded"], many["text"]["encoded"]) == (60, len(set(TEXTS.values())))
     assert files(tmp_path / "many") == files(tmp_path / "one")
-    again = encode_features(media.folder, tmp_path / "many", on_ray, tmp_path / "cache", "cpu")
-    assert again["image"]["encoded"] == again["text"]["encoded"] == 0
-
     broken = bytes(1000)
-    media.write(IMAGES | {"item:003": broken}, TEXTS)
+    media.write({"item:001": picture(1), "item:003": broken}, TEXTS)
+    on_ray = on_ray.model_copy(update={"text": None, "tokens": ()})
     with pytest.raises(DataError, match=f"content {sha256(broken).hexdigest()} of item:003 cannot be preprocessed"):
         encode_features(media.folder, tmp_path / "many", on_ray, tmp_path / "cache", "cpu")
     assert files(tmp_path / "many") == files(tmp_path / "one")
     with pytest.raises(EncoderUnavailable, match="Choices:"):
         encode_features(
-            media.folder, tmp_path / "x", on_ray.model_copy(update={"text": "resnet50"}), tmp_path / "cache", "cpu"
+            media.folder, tmp_path / "x", on_ray.model_copy(update={"image": "resnet50"}), tmp_path / "cache", "cpu"
         )
     assert not (tmp_path / "x").exists()
 
