@@ -88,7 +88,9 @@ def main() -> None:
             [sys.executable, __file__, "--run", str(root)], check=True, capture_output=True, text=True, env=os.environ
         )
         told = json.loads(done.stdout.splitlines()[-1])
-        print(f"items      {chosen.items:>12,}\npictures   {told['pictures']:>12,}\nseconds    {told['seconds']:>12,.1f}")
+        print(
+            f"items      {chosen.items:>12,}\npictures   {told['pictures']:>12,}\nseconds    {told['seconds']:>12,.1f}"
+        )
         print(f"items/s    {chosen.items / told['seconds']:>12,.0f}\npeak {told['peak_gb']:.2f} GB")
 
 

@@ -96,7 +96,13 @@ def test_sequences_and_graph_ignore_who_met_what_in_valid_and_test(world, tmp_pa
     """Other pairs of the same users and items give the same bytes."""
     for name, changed in (("a", world), ("b", world.but(valid=[("1", "11")], test=[("2", "9"), ("10", "10")]))):
         build(changed, tmp_path / name)
-    for file in ("collaborative.dgl", "modalities/image.dgl", "modalities/text.dgl", "sequences.parquet", "vocab.parquet"):
+    for file in (
+        "collaborative.dgl",
+        "modalities/image.dgl",
+        "modalities/text.dgl",
+        "sequences.parquet",
+        "vocab.parquet",
+    ):
         assert (tmp_path / "a/out" / file).read_bytes() == (tmp_path / "b/out" / file).read_bytes()
 
 

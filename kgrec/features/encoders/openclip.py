@@ -271,7 +271,9 @@ def _tokeniser(name: str, clip: _Clip) -> _Tokeniser:
     special = 2 if mode == "clips" else 0
 
     def count(one: str) -> int:
-        return special + len(own.tokenizer(own.clean_fn(one), add_special_tokens=not special, verbose=False)["input_ids"])
+        return special + len(
+            own.tokenizer(own.clean_fn(one), add_special_tokens=not special, verbose=False)["input_ids"]
+        )
 
     described = {"kind": type(own.tokenizer).__name__, "rules": rules, "mode": mode, "options": options}
     pad = own.tokenizer.pad_token_id or 0
