@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from kgrec.features.encoders.base import ImageEncoder, Precision, TextEncoder, hash_json, unavailable
 from kgrec.features.encoders.hub import cached, from_hub
 from kgrec.features.encoders.pixels import Middle
+from kgrec.features.encoders.timm_models import places
 from kgrec.features.torchvision_compat import prepare_torchvision
 
 PREFIX = "open_clip:"
@@ -98,7 +99,7 @@ class OpenClipImage(ImageEncoder):
         if hasattr(self.model, "trunk"):
             trunk = self.model.trunk
             states = trunk.forward_features(batch["pixels"])
-            vectors, tokens = self.model.head(trunk.forward_head(states)), _places(states, trunk)
+            vectors, tokens = self.model.head(trunk.forward_head(states)), places(states, trunk)
         else:
             vectors, tokens = self.model(batch["pixels"])
         return _unit(vectors), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
@@ -182,15 +183,6 @@ class OpenClipText(TextEncoder):
 
 def _unit(vectors: Tensor) -> Tensor:
     return nn.functional.normalize(vectors.float(), dim=-1)
-
-
-def _places(states: Tensor, trunk: nn.Module) -> Tensor:
-    """Tokens of a timm trunk's last states. shape: (B, T, trunk.num_features)"""
-    if states.ndim == 3:
-        return states[:, getattr(trunk, "num_prefix_tokens", 0) :]
-    if states.shape[1] == trunk.num_features:
-        return states.flatten(2).transpose(1, 2)
-    return states.flatten(1, 2)
 
 
 def _text_tower(model: nn.Module) -> nn.Module:

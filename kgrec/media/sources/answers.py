@@ -7,12 +7,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from yarl import URL
 
-from kgrec.media.sources.base import Found, Modality, Nothing, Outcome, Reply, Request
+from kgrec.media.sources.base import Found, Modality, Nothing, Outcome, Reply, Request, expiry
 from kgrec.media.texts import clean_text
 
 #: largest JSON answer and largest page that is read, in bytes
@@ -78,24 +77,13 @@ def ask_json(request: Request) -> Generator[Request, Reply, tuple[dict[str, Any]
 def ask_file(modality: Modality, url: str, licence: str, max_age_days: int | None) -> Generator[Request, Reply, Found]:
     """Ask for a picture or clip, or a plain text. :raises Miss:"""
     reply = yield from ask(Request(url, accept=ACCEPT[modality]))
-    expires = expiry(reply, max_age_days)
+    expires = expiry(reply.time, max_age_days)
     if modality == "text":
         text = plain(reply.body().decode("utf-8-sig", "replace"))
         if not text:
             raise Miss("no text", origin=url)
         return Found(modality, url, text=text, licence=licence, expires=expires)
     return Found(modality, url, read=lambda limit: reply.body()[: limit + 1], licence=licence, expires=expires)
-
-
-def expiry(reply: Reply, max_age_days: int | None) -> str:
-    """When an answer must be thrown away: ISO 8601, UTC; empty if never, or if the reply has no time."""
-    if max_age_days is None or not reply.time:
-        return ""
-    try:
-        time = datetime.fromisoformat(reply.time.replace("Z", "+00:00"))
-        return (time + timedelta(days=max_age_days)).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError):
-        return ""
 
 
 def at(value: Any, *path: str | int) -> Any:

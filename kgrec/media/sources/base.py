@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal
 
 #: what a source may be asked for
@@ -102,6 +103,20 @@ class Nothing:
 #: Driven by ``send``: yields requests, is sent their replies, returns one :class:`Found` or :class:`Nothing` for each
 #: modality it was asked for.
 Search = Generator[Request, Reply, "list[Found | Nothing]"]
+
+
+#: how times are written
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def expiry(time: str, max_age_days: int | None) -> str:
+    """When a content of this age must be asked for again, or thrown away: ISO 8601, UTC; empty if never."""
+    if max_age_days is None or not time:
+        return ""
+    try:
+        return (datetime.strptime(time, TIME) + timedelta(days=max_age_days)).strftime(TIME)
+    except OverflowError:
+        return ""
 
 
 class Source(ABC):

@@ -15,8 +15,19 @@ from pydantic import Field
 
 from kgrec.config import Settings
 from kgrec.errors import ConfigError
-from kgrec.media.sources.answers import Miss, ask_file, expiry, shown
-from kgrec.media.sources.base import Credential, Found, Modality, Nothing, Reply, Request, Search, Source, Subject
+from kgrec.media.sources.answers import Miss, ask_file, shown
+from kgrec.media.sources.base import (
+    Credential,
+    Found,
+    Modality,
+    Nothing,
+    Reply,
+    Request,
+    Search,
+    Source,
+    Subject,
+    expiry,
+)
 
 #: where IMDb and OMDb keep posters
 AMAZON_HOSTS = ("m.media-amazon.com", "ia.media-imdb.com", "images-na.ssl-images-amazon.com")
@@ -79,7 +90,7 @@ class RecordSource(Source):
         if modality == "image":
             return (yield from ask_file("image", what, self.licence, self.max_age_days))
         return Found(
-            "text", record.origin, None, what, record.lang, self.licence, expiry(record.reply, self.max_age_days)
+            "text", record.origin, None, what, record.lang, self.licence, expiry(record.reply.time, self.max_age_days)
         )
 
 

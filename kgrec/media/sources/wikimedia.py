@@ -23,7 +23,6 @@ from kgrec.media.sources.answers import (
     ask_file,
     ask_json,
     at,
-    expiry,
     host_of,
     language_code,
     one_line,
@@ -32,7 +31,7 @@ from kgrec.media.sources.answers import (
     web_address,
     worst,
 )
-from kgrec.media.sources.base import Found, Modality, Nothing, Reply, Request, Search, Source, Subject
+from kgrec.media.sources.base import Found, Modality, Nothing, Reply, Request, Search, Source, Subject, expiry
 from kgrec.media.sources.records import WebSettings
 
 #: what no title of a wiki page holds; in the API a bar separates titles
@@ -154,7 +153,7 @@ class _Lookup:
                 continue
             origin = web_address(at(summary, "content_urls", "desktop", "page")) or url
             lang = language_code(summary.get("lang")) or language_code(article.language)
-            expires = expiry(reply, self.settings.max_age_days)
+            expires = expiry(reply.time, self.settings.max_age_days)
             return Found("text", origin, None, text, lang, self.settings.licence, expires)
         raise worst(misses) or Miss(f"no article in {', '.join(self.settings.languages)}")
 

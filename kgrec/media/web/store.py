@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from kgrec.data.schemas import TRIES
 from kgrec.errors import DataError
-from kgrec.media.sources.base import Outcome, Reply
+from kgrec.media.sources.base import TIME, Outcome, Reply, expiry
 
 #: how a try ended; ``unchanged`` is a server's word that what we have is still so
 Status = Literal["ok", "unchanged", "missing", "refused", "failed"]
@@ -88,21 +88,11 @@ class Try:
     modified: str = ""
 
 
-def expiry(time: str, max_age_days: int | None) -> str:
-    """When a content of this age must be asked for again: ISO 8601, UTC; empty if never."""
-    if max_age_days is None:
-        return ""
-    return (datetime.strptime(time, _TIME) + timedelta(days=max_age_days)).strftime(_TIME)
-
-
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-
 def expired(time: str, max_age_days: int | None, as_of: date | None) -> bool:
     """Whether ``max_age_days`` from ``time`` end on ``as_of`` or before; never without either."""
     if as_of is None or max_age_days is None:
         return False
-    return datetime.strptime(time, _TIME).date() + timedelta(days=max_age_days) <= as_of
+    return datetime.strptime(time, TIME).date() + timedelta(days=max_age_days) <= as_of
 
 
 def due(stored: Stored | None, max_age_days: int | None, as_of: date | None, negative_days: int) -> bool:

@@ -13,7 +13,6 @@ from kgrec.media.sources.answers import (
     ask_file,
     ask_json,
     at,
-    expiry,
     host_of,
     language_code,
     plain,
@@ -79,15 +78,6 @@ def test_a_file_is_read_late_and_to_its_limit() -> None:
     assert (found.origin, found.licence, found.expires) == ("http://x/a.jpg", "free", "2026-07-30T10:00:00Z")
     text = end(ask_file("text", "http://x/a.txt", "free", None), Reply("ok", body=lambda: "\ufeffEin  Täxt\n".encode()))
     assert (text.text, text.read, text.expires) == ("Ein Täxt", None, "")
-
-
-def test_expiry_is_180_days_later_and_empty_where_there_is_no_time() -> None:
-    assert expiry(Reply("ok", time="2026-01-31T10:00:00Z"), 180) == "2026-07-30T10:00:00Z"
-    assert expiry(Reply("ok", time="2026-01-31T10:00:00+00:00"), 1) == "2026-02-01T10:00:00Z"
-    assert expiry(Reply("ok", time="2026-01-31T10:00:00Z"), None) == ""
-    assert expiry(Reply("ok"), 180) == ""
-    assert expiry(Reply("ok", time="yesterday"), 180) == ""
-    assert expiry(Reply("ok", time="2026-01-31T10:00:00Z"), 10**9) == ""
 
 
 def test_at_follows_a_path_as_far_as_it_goes() -> None:

@@ -216,6 +216,8 @@ def test_no_room(store: ResponseStore, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_expiry() -> None:
     assert expiry(TIME, None) == ""
     assert expiry(TIME, 180) == "2026-06-30T23:59:59Z"
+    assert expiry("", 180) == ""
+    assert expiry(TIME, 10**9) == ""
     assert not expired(TIME, None, date(2099, 1, 1))
     assert not expired(TIME, 180, None)
     assert not expired(TIME, 180, date(2026, 6, 29))
