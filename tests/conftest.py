@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,14 @@ def real_data() -> Path:
     if not (folder / "ml-1m" / "ml-1m.zip").exists():
         pytest.skip(f"real data not found at {folder} (set KGREC_DATA)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    """A Ray cluster of two workers on this machine."""
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+        yield
+        ray.shutdown()

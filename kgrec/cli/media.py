@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,8 @@ from kgrec.cli.folders import stage_folder
 from kgrec.errors import ConfigError
 
 if TYPE_CHECKING:
+    from kgrec.media.collect import MediaFolders
+    from kgrec.media.subjects import Catalogue
     from kgrec.media.web.client import Only
     from kgrec.media.web.run import FetchReport
 
@@ -100,34 +101,25 @@ def _fetch(only: Only, responses: Path, params: Path, as_json: bool) -> None:
     log_to_stderr()
     from kgrec.media.collect import MediaSettings, fetch_media
 
-    place = _Here.find()
+    catalogue, folders = _here()
     settings = section(MediaSettings, params, "media")
     with TemporaryDirectory(prefix="kgrec.media.") as work:
-        report = fetch_media(place.catalogue, place.folders, Path(work), responses, settings, only)
+        report = fetch_media(catalogue, folders, Path(work), responses, settings, only)
     if report is None:
         raise ConfigError(f"{params}: media.sources names no source on the web, so there is nothing to fetch")
     echo_json(report.to_dict()) if as_json else _show_report(report)
 
 
-@dataclass(frozen=True)
-class _Here:
+def _here() -> tuple[Catalogue, MediaFolders]:
     """What a pipeline in the current directory has."""
+    from kgrec.media.collect import MediaFolders
+    from kgrec.media.subjects import Catalogue
 
-    catalogue: Any
-    folders: Any
-
-    @classmethod
-    def find(cls) -> _Here:
-        from kgrec.media.collect import MediaFolders
-        from kgrec.media.subjects import Catalogue
-
-        graph, raw = stage_folder("kg"), stage_folder("fetch") / "raw"
-        keys = graph / "keys.parquet"
-        tables = (stage_folder("interactions") / "items.parquet", stage_folder("link") / "links.parquet")
-        folders = {name: raw / name for name in ("posters", "texts", "audio", "video") if (raw / name).is_dir()}
-        return cls(
-            Catalogue(*tables, graph / "entities.parquet", keys if keys.exists() else None), MediaFolders(**folders)
-        )
+    graph, raw = stage_folder("kg"), stage_folder("fetch") / "raw"
+    keys = graph / "keys.parquet"
+    tables = (stage_folder("interactions") / "items.parquet", stage_folder("link") / "links.parquet")
+    folders = {name: raw / name for name in ("posters", "texts", "audio", "video") if (raw / name).is_dir()}
+    return Catalogue(*tables, graph / "entities.parquet", keys if keys.exists() else None), MediaFolders(**folders)
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Any:

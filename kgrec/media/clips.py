@@ -7,7 +7,6 @@ Needs the extra ``clips`` (PyAV, which carries FFmpeg).
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
 from bisect import bisect_right
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kgrec.errors import ConfigError
-from kgrec.media.images import Rejected, _kind_of_text, spread
+from kgrec.media.images import Rejected, check_file, kind_of_text, spread
 
 Kind = Literal["audio", "video"]
 
@@ -73,13 +72,9 @@ def check_clip(
     :param placeholders: SHA-256 (hexadecimal) of files known to stand for "no clip"
     :raises ConfigError: if PyAV is not installed
     """
-    if not data:
-        return Rejected("empty file")
-    if len(data) > max_bytes:
-        return Rejected(f"too many bytes: {len(data):,} of at most {max_bytes:,}")
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 in placeholders:
-        return Rejected("placeholder: listed by its hash")
+    sha256 = check_file(data, max_bytes, placeholders)
+    if isinstance(sha256, Rejected):
+        return sha256
     try:
         with _opened(data, kind, max_seconds, max_pixels) as clip:
             if clip.reached + max(0.2, 0.02 * clip.declared) < clip.declared:
@@ -307,7 +302,7 @@ def _opened(
         raise _Refused("truncated: the file ends inside its header") from None
     except (av.FFmpegError, OSError, OverflowError) as error:
         if not (known or opened):
-            raise _Refused(f"not {name}: {_kind_of_text(data).replace('image', kind or 'clip')}") from None
+            raise _Refused(f"not {name}: {kind_of_text(data).replace('image', kind or 'clip')}") from None
         raise ValueError(getattr(error, "strerror", None) or str(error)) from None
 
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from kgrec.errors import ConfigError, DataError
 from kgrec.media.images import SUFFIXES as _IMAGE_SUFFIXES
+from kgrec.media.keys import media_key
 
 #: endings of file names, in lower case, by modality
 SUFFIXES: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -127,11 +128,6 @@ class MediaFiles:
         stem, suffix = os.path.splitext(name)
         hidden = any(part.startswith((".", "__MACOSX")) for part in [*folders, name])
         return stem if suffix.lower() in self._suffixes and not hidden else ""
-
-
-def media_key(name: str) -> str:
-    """``item:<name>``, unless ``name`` is a key already: ``item:…`` or ``entity:…``."""
-    return name if name.startswith(("item:", "entity:")) else f"item:{name}"
 
 
 @dataclass(frozen=True, slots=True)

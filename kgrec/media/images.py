@@ -65,6 +65,16 @@ class Rejected:
         return self.reason.split(":", 1)[0]
 
 
+def check_file(data: bytes, max_bytes: int, placeholders: Set[str]) -> str | Rejected:
+    """SHA-256 (hexadecimal) of a file that is worth opening."""
+    if not data:
+        return Rejected("empty file")
+    if len(data) > max_bytes:
+        return Rejected(f"too many bytes: {len(data):,} of at most {max_bytes:,}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Rejected("placeholder: listed by its hash") if sha256 in placeholders else sha256
+
+
 def check_picture(
     data: bytes, *, max_bytes: int, max_pixels: int, uniform_below: float, placeholders: Set[str] = frozenset()
 ) -> Picture | Rejected:
@@ -75,13 +85,9 @@ def check_picture(
     :param uniform_below: see :func:`spread`; a picture below it shows nothing
     :param placeholders: SHA-256 (hexadecimal) of files known to stand for "no picture"
     """
-    if not data:
-        return Rejected("empty file")
-    if len(data) > max_bytes:
-        return Rejected(f"too many bytes: {len(data):,} of at most {max_bytes:,}")
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 in placeholders:
-        return Rejected("placeholder: listed by its hash")
+    sha256 = check_file(data, max_bytes, placeholders)
+    if isinstance(sha256, Rejected):
+        return sha256
     try:
         image = _open(data)
         width, height = image.size
@@ -90,7 +96,7 @@ def check_picture(
         upright, width, height = _decode(image, _SMALL)
         small = _shrunk(upright)
     except UnidentifiedImageError:
-        return Rejected(f"not an image: {_kind_of_text(data)}")
+        return Rejected(f"not an image: {kind_of_text(data)}")
     except Image.DecompressionBombError:
         return Rejected(f"too many pixels: at most {max_pixels:,}")
     except _DAMAGED as error:
@@ -205,7 +211,8 @@ def perceptual_hash(image: Image.Image) -> int:
     return int(str(imagehash.phash(_shrunk(image))), 16)
 
 
-def _kind_of_text(data: bytes) -> str:
+def kind_of_text(data: bytes) -> str:
+    """What a file is that is no picture: words for a reason."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page"

@@ -12,7 +12,7 @@ from kgrec.data import schemas
 from kgrec.data.database import quoted
 from kgrec.data.io import check_parquet
 from kgrec.errors import DataError
-from kgrec.media.files import media_key
+from kgrec.media.keys import media_key
 from kgrec.media.web.store import ResponseStore
 
 _STATUSES = ("ok", "missing", "rejected", "failed")

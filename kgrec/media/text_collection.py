@@ -24,8 +24,9 @@ from kgrec.data import schemas
 from kgrec.data.database import database_on_disk, statement
 from kgrec.data.io import check_parquet, write_batches
 from kgrec.errors import DataError
+from kgrec.media.keys import media_key
 from kgrec.media.languages import certain_language, contradicts
-from kgrec.media.texts import Take, TextSource, clean_text, media_key, read_text_source
+from kgrec.media.texts import Take, TextSource, clean_text, read_text_source
 from kgrec.progress import get_logger, item_progress
 
 log = get_logger(__name__)

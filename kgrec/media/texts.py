@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgrec.errors import DataError
+from kgrec.media.keys import media_key
 
 KEY_FIELDS = ("key", "item_id", "movie_id", "movieid", "id", "asin")
 TEXT_FIELDS = ("text", "plot", "overview", "abstract", "description", "summary")
@@ -88,11 +89,6 @@ class TextSource:
         self.rejected += 1
         if len(self.rejects) < SHOWN:
             self.rejects.append((line, reason))
-
-
-def media_key(key: str) -> str:
-    """``item:<id>`` or ``entity:<id>``; a bare id is an item's."""
-    return key if key.startswith(("item:", "entity:")) else f"item:{key}"
 
 
 def clean_text(text: str | None) -> str:

@@ -72,12 +72,12 @@ def test_fetch_then_retry_what_failed_then_ask_why(desk: HTTPServer) -> None:
     assert [request.path for request, _ in desk.log] == ["/1.jpg", "/2.jpg", "/2.jpg"]
 
     from kgrec.cli.common import section
-    from kgrec.cli.media import _Here
+    from kgrec.cli.media import _here
     from kgrec.media.collect import MediaSettings, collect_media
 
-    place = _Here.find()
+    catalogue, folders = _here()
     settings = section(MediaSettings, Path("params.yaml"), "media")
-    collect_media(place.catalogue, place.folders, Path("artifacts/06_media"), Path(".kgrec/cache/media"), settings)
+    collect_media(catalogue, folders, Path("artifacts/06_media"), Path(".kgrec/cache/media"), settings)
     result = invoke("status")
     assert result.exit_code == 0, result.output
     assert "50.0%" in result.stdout

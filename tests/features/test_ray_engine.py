@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,6 @@ def picture(seed: int) -> bytes:
 
 
 IMAGES = {f"item:{i:03d}": picture(i % 60) for i in range(70)}
-
-
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
-        yield
-        ray.shutdown()
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -218,6 +218,21 @@ class Encoder(ABC):
         return hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()
 
 
+class Measured(Encoder):
+    """Base of encoders that learn both widths from one forward pass, when they are opened."""
+
+    _width: int
+    _token_width: int
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    @property
+    def token_width(self) -> int:
+        return self._token_width
+
+
 class ImageEncoder(Encoder):
     """Base of image encoders: decodes, transforms each picture, stacks.
 

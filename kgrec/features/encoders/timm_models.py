@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kgrec.features.encoders.base import ImageEncoder, Precision, unavailable
+from kgrec.features.encoders.base import ImageEncoder, Measured, Precision, unavailable
 from kgrec.features.encoders.hub import cached, from_hub
 from kgrec.features.encoders.pixels import Middle
 from kgrec.features.torchvision_compat import prepare_torchvision
@@ -47,7 +47,7 @@ def is_cached(model: str) -> bool:
     return bool(repository) and cached(str(repository), _WEIGHTS) is not None
 
 
-class TimmImage(ImageEncoder):
+class TimmImage(Measured, ImageEncoder):
     """The pooled features of a timm model. Its tokens are the patches of a sequence, class and register tokens left out,
     or the places of a feature map, row by row.
 
@@ -74,14 +74,6 @@ class TimmImage(ImageEncoder):
             ready = self.prepare({"pixels": self.transform(picture)[None]})
             vector, tokens, _ = self.forward_tokens(ready)
         self._width, self._token_width = vector.shape[-1], tokens.shape[-1]
-
-    @property
-    def width(self) -> int:
-        return self._width
-
-    @property
-    def token_width(self) -> int:
-        return self._token_width
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         vectors: Tensor = self.model(batch["pixels"])

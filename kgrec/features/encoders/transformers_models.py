@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from kgrec.errors import EncoderUnavailable
 from kgrec.features.encoders.base import (
     ImageEncoder,
+    Measured,
     Precision,
     TextEncoder,
     hash_json,
@@ -124,7 +125,7 @@ class Pictures(nn.Module):
         return tokens.float().mean(1) if is_map else tokens[:, 0], tokens
 
 
-class TransformersImage(ImageEncoder):
+class TransformersImage(Measured, ImageEncoder):
     """Pictures through a two-tower model or an image model.
 
     :raises EncoderUnavailable: if package, folder, repository or a file cannot be had, or the model reads no pictures
@@ -154,14 +155,6 @@ class TransformersImage(ImageEncoder):
     def _transform(self, picture: Image.Image) -> Tensor:
         pixels = self._processor(images=picture, return_tensors="np")["pixel_values"][0]
         return torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-
-    @property
-    def width(self) -> int:
-        return self._width
-
-    @property
-    def token_width(self) -> int:
-        return self._token_width
 
     def collate(self, contents: Sequence[bytes], length: int) -> dict[str, Tensor]:
         rows = self._rows([open_rgb(content, self.side) for content in contents])
@@ -196,7 +189,7 @@ class TransformersImage(ImageEncoder):
         return super().libraries() | {"transformers": version("transformers")}
 
 
-class TransformersText(TextEncoder):
+class TransformersText(Measured, TextEncoder):
     """Texts through a two-tower model or a language model.
 
     :raises EncoderUnavailable: if package, folder, repository or a file cannot be had, or the model reads no texts
@@ -238,14 +231,6 @@ class TransformersText(TextEncoder):
         ready = self.prepare(self.collate(["x"], self.padded_length("x")))
         vector, tokens = _try(name, folder, lambda: self._states({key: rows[:1] for key, rows in ready.items()}))
         self._width, self._token_width = vector.shape[-1], tokens.shape[-1]
-
-    @property
-    def width(self) -> int:
-        return self._width
-
-    @property
-    def token_width(self) -> int:
-        return self._token_width
 
     def collate(self, contents: Sequence[str], length: int) -> dict[str, Tensor]:
         batch = super().collate(contents, length)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from kgrec.data.io import check_parquet
 from kgrec.errors import DataError
-from kgrec.media.files import media_key
+from kgrec.media.keys import media_key
 from kgrec.media.sources.answers import ACCEPT, Miss, ask_file, host_of, one_line, plain, shown, web_address, worst
 from kgrec.media.sources.base import Found, Modality, Nothing, Reply, Request, Search, Source, Subject
 from kgrec.media.sources.records import WebSettings

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,6 @@ LINES = [
         ("type.object.type", "<http://rdf.freebase.com/ns/film.film>"),
     )
 ]
-
-
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
-        yield
-        ray.shutdown()
 
 
 @pytest.fixture
