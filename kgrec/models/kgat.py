@@ -109,23 +109,28 @@ class KGAT(TwoTowerRecommender):
     def cf_loss(self, batch: CFBatch) -> dict[str, Tensor]:
         """BPR on inner products of the representations, and their L2 term."""
         items = self.n_users + torch.cat([batch.positives, batch.negatives])
-        rows = torch.cat([batch.users, items])
-        z = torch.cat(
-            [
-                jump_concat([gather_rows(x, rows) for x in layers], self.settings.layer_norm_l2)
-                for layers in self._layers()
-            ],
-            1,
-        )
-        user, positive, negative = z.split(len(batch.users))
+        user, positive, negative = self.represent(torch.cat([batch.users, items])).split(len(batch.users))
         terms = {"bpr": bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))}
         if self.settings.reg_weight:
             terms["l2"] = self.settings.reg_weight * embedding_l2(user, positive, negative)
         return terms
 
+    def represent(self, nodes: Tensor) -> Tensor:
+        """Representations of some users and items, in the current mode and with gradient.
+
+        :param nodes: shape: (B,), int64, below U + I
+        :return: shape: (B, D), as the rows of :meth:`encode`
+        """
+        streams = [[gather_rows(x, nodes) for x in layers] for layers in self._layers()]
+        return torch.cat([jump_concat(layers, self.settings.layer_norm_l2) for layers in streams], 1)
+
+    def lookup(self, nodes: Tensor) -> Tensor:
+        """Id vectors of some nodes, with gradient. shape: (B,), int64 -> (B, d)"""
+        return gather_rows(self.node, nodes)
+
     def kg_loss(self, batch: KGBatch) -> dict[str, Tensor]:
         """TransR on the id vectors."""
-        return {"transr": self.transr.loss(self.node, batch, self.settings.kg_reg_weight)}
+        return {"transr": self.transr.loss(self.lookup, batch, self.settings.kg_reg_weight)}
 
     @torch.no_grad()
     def refresh(self) -> None:

@@ -7,6 +7,7 @@ vector in each modality graph. With ``modalities: []`` the model is KGAT, weight
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -178,5 +179,6 @@ class MultiKG4Rec(KGAT):
         if self.settings.transr == "shared":
             return super().kg_loss(batch)
         return {
-            f"transr_{m}": self.transr.loss(x, batch, self.settings.kg_reg_weight) for m, x in self.features().items()
+            f"transr_{m}": self.transr.loss(partial(gather_rows, x), batch, self.settings.kg_reg_weight)
+            for m, x in self.features().items()
         }

@@ -3,6 +3,8 @@ g(h, r, t) = || W_r e_h + e_r - W_r e_t ||^2 (Multi-KG4Rec eq. (1), B2); low is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,18 +31,18 @@ class TransR(nn.Module):
         for matrix in self.matrix:
             nn.init.xavier_uniform_(matrix)
 
-    def loss(self, x: Tensor, batch: KGBatch, l2: float = 0.0) -> Tensor:
+    def loss(self, lookup: Callable[[Tensor], Tensor], batch: KGBatch, l2: float = 0.0) -> Tensor:
         """Mean of softplus(g(h, r, t) - g(h, r, t')) plus ``l2`` times half the mean squared norm of the projected
         vectors (Multi-KG4Rec eq. (2), B3).
 
-        :param x: shape: (N, d), node vectors
+        :param lookup: nodes, shape (n,), int64 -> their vectors, shape (n, d)
         """
         order = torch.argsort(batch.rels, stable=True)
         rels = batch.rels[order]
         counts = torch.bincount(rels, minlength=len(self.relation))
         bounds = [0, *(3 * counts.cumsum(0)).tolist()]
         nodes = torch.stack([batch.heads, batch.tails, batch.negative_tails], 1)[order]
-        projected = relation_project(gather_rows(x, nodes.reshape(-1)), self.matrix, bounds)
+        projected = relation_project(lookup(nodes.reshape(-1)), self.matrix, bounds)
         head, tail, negative = projected.view(len(order), 3, -1).unbind(1)
         translated = head + gather_rows(self.relation, rels)
         g_positive = (translated - tail).square().sum(-1)  # eq. (1)
