@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-import numpy as np
 import torch
 from torch import Tensor
 
 from kgrec.graphs.ops.adjacency import Adjacency
+from kgrec.graphs.ops.arrays import numpy_view
 
 
 @numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract"})
@@ -49,10 +49,6 @@ def _edge_dots(indptr, column, g, x, out, chunks):
                 out[edge] = total
 
 
-def _n(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().numpy()
-
-
 class _Aggregate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, adjacency: Adjacency, weight: Tensor, x: Tensor, by_tail: Tensor | None) -> Tensor:
@@ -62,7 +58,14 @@ class _Aggregate(torch.autograd.Function):
         if x.device.type == "cpu":
             out = torch.empty(adjacency.shape[0], x.shape[1], dtype=x.dtype)
             a = adjacency
-            _sum_rows(_n(a.indptr), _n(a.tail), _n(weight), _n(x), _n(out), _n(a.chunks))
+            _sum_rows(
+                numpy_view(a.indptr),
+                numpy_view(a.tail),
+                numpy_view(weight),
+                numpy_view(x),
+                numpy_view(out),
+                numpy_view(a.chunks),
+            )
             return out
         return _csr(adjacency.indptr, adjacency.tail, weight, adjacency.shape) @ x
 
@@ -76,13 +79,27 @@ class _Aggregate(torch.autograd.Function):
             by_tail = weight[a.t_edge] if ctx.by_tail is None else ctx.by_tail
             if g.device.type == "cpu":
                 grad_x = torch.empty(a.shape[1], g.shape[1], dtype=g.dtype)
-                _sum_rows(_n(a.t_indptr), _n(a.t_head), _n(by_tail), _n(g), _n(grad_x), _n(a.t_chunks))
+                _sum_rows(
+                    numpy_view(a.t_indptr),
+                    numpy_view(a.t_head),
+                    numpy_view(by_tail),
+                    numpy_view(g),
+                    numpy_view(grad_x),
+                    numpy_view(a.t_chunks),
+                )
             else:
                 grad_x = _csr(a.t_indptr, a.t_head, by_tail, a.shape[::-1]) @ g
         if ctx.needs_input_grad[1]:
             if g.device.type == "cpu":
                 grad_weight = torch.empty_like(weight)
-                _edge_dots(_n(a.indptr), _n(a.tail), _n(g), _n(x.contiguous()), _n(grad_weight), _n(a.chunks))
+                _edge_dots(
+                    numpy_view(a.indptr),
+                    numpy_view(a.tail),
+                    numpy_view(g),
+                    numpy_view(x.contiguous()),
+                    numpy_view(grad_weight),
+                    numpy_view(a.chunks),
+                )
             else:
                 grad_weight = (g[a.heads()] * x[a.tail.long()]).sum(-1)
         return None, grad_weight, grad_x, None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kgrec.graphs.ops.adjacency import Adjacency
-from kgrec.graphs.ops.aggregate import _n
+from kgrec.graphs.ops.arrays import numpy_view
 from kgrec.graphs.ops.edge_softmax import edge_softmax
 
 
@@ -59,7 +59,14 @@ class KGAttention:
             left = torch.tanh(torch.addmm(relation[r], x[head_nodes], matrix[r].T))
             right = x[tail_nodes] @ matrix[r].T
             if x.device.type == "cpu":
-                _pair_dots(_n(left), _n(right), _n(head_of), _n(tail_of), _n(edge), _n(out))
+                _pair_dots(
+                    numpy_view(left),
+                    numpy_view(right),
+                    numpy_view(head_of),
+                    numpy_view(tail_of),
+                    numpy_view(edge),
+                    numpy_view(out),
+                )
             else:
                 out[edge] = (left[head_of] * right[tail_of]).sum(-1)
         return out

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kgrec.graphs.ops.aggregate import _n
+from kgrec.graphs.ops.arrays import numpy_view
 
 _U = np.uint64
 
@@ -92,11 +92,11 @@ class _BiInteraction(torch.autograd.Function):
     ) -> Tensor:
         h, n = h.contiguous(), n.contiguous()
         total, product = torch.empty_like(h), torch.empty_like(h)
-        _sum_and_product(_n(h), _n(n), _n(total), _n(product))
+        _sum_and_product(numpy_view(h), numpy_view(n), numpy_view(total), numpy_view(product))
         a, b = torch.addmm(b1, total, w1.T), torch.addmm(b2, product, w2.T)
         out = torch.empty_like(a)
         ctx.draw = _draw(a, slope, p, seed)
-        _activate(_n(a), _n(b), _n(out), *ctx.draw)
+        _activate(numpy_view(a), numpy_view(b), numpy_view(out), *ctx.draw)
         ctx.save_for_backward(h, n, w1, w2, a, b)
         return out
 
@@ -104,14 +104,23 @@ class _BiInteraction(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         h, n, w1, w2, a, b = ctx.saved_tensors
         total, product = torch.empty_like(h), torch.empty_like(h)
-        _sum_and_product(_n(h), _n(n), _n(total), _n(product))
+        _sum_and_product(numpy_view(h), numpy_view(n), numpy_view(total), numpy_view(product))
         grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
-        _activate_backward(_n(a), _n(b), _n(gradients[0].contiguous()), _n(grad_a), _n(grad_b), *ctx.draw)
+        _activate_backward(
+            numpy_view(a),
+            numpy_view(b),
+            numpy_view(gradients[0].contiguous()),
+            numpy_view(grad_a),
+            numpy_view(grad_b),
+            *ctx.draw,
+        )
         grad_w1, grad_w2 = grad_a.T @ total, grad_b.T @ product
         torch.mm(grad_a, w1, out=total)
         torch.mm(grad_b, w2, out=product)
         grad_h, grad_n = torch.empty_like(h), torch.empty_like(h)
-        _combine_backward(_n(h), _n(n), _n(total), _n(product), _n(grad_h), _n(grad_n))
+        _combine_backward(
+            numpy_view(h), numpy_view(n), numpy_view(total), numpy_view(product), numpy_view(grad_h), numpy_view(grad_n)
+        )
         return grad_h, grad_n, grad_w1, grad_a.sum(0), grad_w2, grad_b.sum(0), None, None, None
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kgrec.graphs.ops.adjacency import Adjacency
-from kgrec.graphs.ops.aggregate import _n
+from kgrec.graphs.ops.arrays import numpy_view
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
@@ -49,7 +49,12 @@ class _EdgeSoftmax(torch.autograd.Function):
         ctx.adjacency = adjacency
         if score.device.type == "cpu":
             out = torch.empty_like(score)
-            _forward(_n(adjacency.indptr), _n(score.contiguous()), _n(out), _n(adjacency.chunks))
+            _forward(
+                numpy_view(adjacency.indptr),
+                numpy_view(score.contiguous()),
+                numpy_view(out),
+                numpy_view(adjacency.chunks),
+            )
         else:
             heads, n = adjacency.heads(), adjacency.shape[0]
             top = score.new_full((n,), -torch.inf).scatter_reduce(0, heads, score, "amax")
@@ -64,7 +69,9 @@ class _EdgeSoftmax(torch.autograd.Function):
         a, g = ctx.adjacency, gradients[0].contiguous()
         if g.device.type == "cpu":
             out = torch.empty_like(g)
-            _backward(_n(a.indptr), _n(probability), _n(g), _n(out), _n(a.chunks))
+            _backward(
+                numpy_view(a.indptr), numpy_view(probability), numpy_view(g), numpy_view(out), numpy_view(a.chunks)
+            )
             return None, out
         heads = a.heads()
         total = g.new_zeros(a.shape[0]).index_add(0, heads, probability * g)

@@ -8,7 +8,7 @@ import numba
 import torch
 from torch import Tensor
 
-from kgrec.graphs.ops.aggregate import _n
+from kgrec.graphs.ops.arrays import numpy_view
 
 
 @numba.njit(nogil=True, cache=True)
@@ -31,7 +31,7 @@ class _GatherRows(torch.autograd.Function):
         g = gradients[0].contiguous()
         out = g.new_zeros(ctx.rows, g.shape[1])
         if g.device.type == "cpu":
-            _scatter_add(_n(index), _n(g), _n(out))
+            _scatter_add(numpy_view(index), numpy_view(g), numpy_view(out))
         else:
             out.index_add_(0, index, g)
         return out, None

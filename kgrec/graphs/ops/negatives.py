@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kgrec.graphs.ops.aggregate import _n
+from kgrec.graphs.ops.arrays import numpy_view
 from kgrec.graphs.ops.bi_interaction import _U, _hash
 
 #: after so many rejected draws the last one is kept: the head is then (nearly) connected to every candidate
@@ -56,7 +56,7 @@ class _Known:
         rows_cpu = rows.cpu()
         out = torch.empty_like(rows_cpu)
         _draw(
-            _n(rows_cpu), _n(low.cpu()), _n(high.cpu()), _n(self.indptr), _n(self.values), _n(out),
+            numpy_view(rows_cpu), numpy_view(low.cpu()), numpy_view(high.cpu()), numpy_view(self.indptr), numpy_view(self.values), numpy_view(out),
             _U(seed & 0xFFFFFFFFFFFFFFFF),
         )  # fmt: skip
         return out.to(rows.device)
