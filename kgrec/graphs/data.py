@@ -8,6 +8,7 @@ in both directions r + R + 1 is the inverse of r.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor
 
 from kgrec.errors import DataError
+from kgrec.graphs.ops.adjacency import Adjacency
 
 
 @dataclass(frozen=True, eq=False)
 class ModalityData:
     """Features of one modality for the nodes that can have one, items first, then entities."""
 
-    #: shape: (n_items + n_entities, d), float32; rows of nodes without the modality are zero
+    #: shape: (n_items + n_entities, d), float32, or float16 in a mapped graph; rows of nodes without the modality are zero
     feature: Tensor
     #: shape: (n_items + n_entities,), bool; False where the modality is missing
     present: Tensor
@@ -63,6 +65,8 @@ class GraphData:
     sequences: Tensor | None = None
     #: shape: (n_items, n), int64; hops from the item, 0 first, -1 where padded
     hops: Tensor | None = None
+    #: what :meth:`adjacency` gives, where it was made before
+    stored_adjacency: Adjacency | None = None
 
     def __post_init__(self) -> None:
         if not (self.heads.shape == self.rels.shape == self.tails.shape):
@@ -74,14 +78,18 @@ class GraphData:
             ("rels", self.rels, len(self.relations)),
             ("train_users", self.train_users, self.n_users), ("train_items", self.train_items, self.n_items),
         ):  # fmt: skip
-            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= bound):
-                raise DataError(f"{name} holds {int(ids.min())}..{int(ids.max())}, outside 0..{bound - 1}")
+            if ids.numel():
+                low, high = (int(end) for end in ids.aminmax())
+                if low < 0 or high >= bound:
+                    raise DataError(f"{name} holds {low}..{high}, outside 0..{bound - 1}")
         for name, modality in self.modalities.items():
             if len(modality.present) != self.n_items + self.n_entities:
                 raise DataError(
                     f"modality {name!r} has {len(modality.present)} rows; the graph has {self.n_items} items and "
                     f"{self.n_entities} entities"
                 )
+        if self.stored_adjacency is not None and self.stored_adjacency.n_edges != len(self.heads):
+            raise DataError(f"the adjacency has {self.stored_adjacency.n_edges} edges, the graph {len(self.heads)}")
         if (self.sequences is None) != (self.hops is None):
             raise DataError("sequences and hops come together")
         if self.sequences is None or self.hops is None:
@@ -99,22 +107,48 @@ class GraphData:
         """Number of relation ids, inverses included."""
         return len(self.relations)
 
+    def adjacency(self) -> Adjacency:
+        """All edges in compressed rows, with the transpose."""
+        if self.stored_adjacency is not None:
+            return self.stored_adjacency
+        return Adjacency.from_edges(self.heads, self.tails, (self.n_nodes, self.n_nodes))
+
     def to(self, device: torch.device | str) -> GraphData:
         """The same graph with every tensor on ``device``."""
         moved = {
             name: value.to(device)
-            for name in ("heads", "rels", "tails", "train_users", "train_items", "sequences", "hops")
+            for name in (
+                "heads",
+                "rels",
+                "tails",
+                "train_users",
+                "train_items",
+                "sequences",
+                "hops",
+                "stored_adjacency",
+            )
             if (value := getattr(self, name)) is not None
         }
         return replace(self, **moved, modalities={name: m.to(device) for name, m in self.modalities.items()})
 
 
-def load_graph(folder: Path) -> GraphData:
+def load_graph(folder: Path, mapped: Path | None = None) -> GraphData:
     """Read what the graph stage wrote.
 
     :param folder: holds ``collaborative.dgl``, ``modalities/<modality>.dgl``, ``vocab.parquet`` and ``sequences.parquet``
+    :param mapped: folder of a cache; the tensors are then views of files in it: see :mod:`kgrec.graphs.mapped`
     :raises DataError: if a file is missing, damaged, or disagrees with another
     """
+    if mapped is not None:
+        from kgrec.graphs.mapped import open_mapped
+
+        return open_mapped(folder, mapped)
+    features = {name: ModalityData(x.float(), present) for name, x, present in read_modalities(folder)}
+    return replace(read_structure(folder), modalities=features)
+
+
+def read_structure(folder: Path) -> GraphData:
+    """Read the graph without features. :raises DataError: as :func:`load_graph`"""
     from kgrec.graphs.dgl_compat import load_graphs  # importing DGL takes seconds; whoever holds a GraphData need not
     from kgrec.graphs.heterograph import INTERACT, NODE_TYPES, read_edges
     from kgrec.graphs.sequences import read_sequences
@@ -132,18 +166,6 @@ def load_graph(folder: Path) -> GraphData:
         )
     heads, rels, tails = read_edges(graph, vocabulary.relations)
     train = (rels == vocabulary.relations.index(INTERACT)) & (heads < n_users)
-    modalities = {}
-    for path in sorted((folder / "modalities").glob("*.dgl")):
-        nodes = load_graphs(path)[0].nodes
-        try:
-            feature, present = (
-                torch.cat([nodes[kind].data[name] for kind in ("item", "entity")]) for name in ("feature", "present")
-            )
-        except KeyError:
-            raise DataError(
-                "has no feature and present on items and entities; rerun the graph stage", path=path
-            ) from None
-        modalities[path.stem] = ModalityData(feature.float(), present.bool())
     sequences = read_sequences(folder / "sequences.parquet")
     return GraphData(
         n_users=n_users,
@@ -155,7 +177,27 @@ def load_graph(folder: Path) -> GraphData:
         tails=tails,
         train_users=heads[train],
         train_items=tails[train] - n_users,
-        modalities=modalities,
         sequences=torch.from_numpy(sequences.nodes),
         hops=torch.from_numpy(sequences.hops).long(),
     )
+
+
+def read_modalities(folder: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Read the features of one modality after the other.
+
+    :return: name, features as they are stored, shape: (n_items + n_entities, d), float16, and presence, bool
+    :raises DataError: if a file is damaged or has no features
+    """
+    from kgrec.graphs.dgl_compat import load_graphs
+
+    for path in sorted((Path(folder) / "modalities").glob("*.dgl")):
+        nodes = load_graphs(path)[0].nodes
+        try:
+            feature, present = (
+                torch.cat([nodes[kind].data[name] for kind in ("item", "entity")]) for name in ("feature", "present")
+            )
+        except KeyError:
+            raise DataError(
+                "has no feature and present on items and entities; rerun the graph stage", path=path
+            ) from None
+        yield path.stem, feature, present.bool()

@@ -5,6 +5,7 @@ import torch
 
 from kgrec.errors import DataError
 from kgrec.graphs.data import GraphData, ModalityData
+from kgrec.graphs.ops.adjacency import Adjacency
 
 
 def data(**changes) -> GraphData:
@@ -60,3 +61,15 @@ def test_to_keeps_what_is_absent():
 def test_to_cuda():
     moved = data().to("cuda")
     assert {moved.heads.device.type, moved.modalities["image"].present.device.type} == {"cuda"}
+
+
+def test_adjacency_of_another_graph_is_refused():
+    other = Adjacency.from_edges(torch.tensor([0]), torch.tensor([1]), (4, 4))
+    with pytest.raises(DataError, match="adjacency has 1 edges, the graph 2"):
+        data(stored_adjacency=other)
+
+
+def test_adjacency_has_the_edges_of_the_graph():
+    adjacency = data().adjacency()
+    assert adjacency.heads().tolist() == [0, 1]
+    assert adjacency.tail.tolist() == [1, 0]
