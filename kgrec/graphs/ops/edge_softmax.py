@@ -1,65 +1,74 @@
 """Edge softmax normalises scores over the edges of one head (B1): parallel edges are separate terms, a head without edges
-has none, and the row maximum is subtracted first so that large scores do not overflow."""
+has none, and the row maximum is subtracted first so that large scores do not overflow.
+
+Bound: reading the scores and writing the weights once, 8 M bytes in float32. A chunk of rows stays in the core's cache while
+three loops go over it; the middle one, all exponentials, takes no heed of rows. Loops run over slices from 0,
+because an index that might be negative keeps LLVM from vector instructions.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numba
-import numpy as np
 import torch
 from torch import Tensor
 
 from kgrec.graphs.ops.adjacency import Adjacency
 from kgrec.graphs.ops.arrays import numpy_view
+from kgrec.graphs.ops.elementary import exp
+
+_OPTIONS = {"parallel": True, "nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
+@numba.njit(**_OPTIONS)
 def _forward(indptr, score, out, chunks):
     for chunk in numba.prange(len(chunks) - 1):
         for row in range(chunks[chunk], chunks[chunk + 1]):
-            start, stop = indptr[row], indptr[row + 1]
-            if start == stop:
-                continue
-            top = score[start]
-            for edge in range(start + 1, stop):
-                top = max(top, score[edge])
+            given, raised = score[indptr[row] : indptr[row + 1]], out[indptr[row] : indptr[row + 1]]
+            if len(given):
+                top = given[0]
+                for k in range(len(given)):
+                    top = max(top, given[k])
+                for k in range(len(given)):
+                    raised[k] = given[k] - top
+        flat = out[indptr[chunks[chunk]] : indptr[chunks[chunk + 1]]]
+        for k in range(len(flat)):
+            flat[k] = exp(flat[k])
+        for row in range(chunks[chunk], chunks[chunk + 1]):
+            raised = out[indptr[row] : indptr[row + 1]]
             total = out.dtype.type(0)
-            for edge in range(start, stop):
-                out[edge] = np.exp(score[edge] - top)
-                total += out[edge]
-            for edge in range(start, stop):
-                out[edge] /= total
+            for k in range(len(raised)):
+                total += raised[k]
+            for k in range(len(raised)):
+                raised[k] /= total
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
+@numba.njit(**_OPTIONS)
 def _backward(indptr, probability, g, out, chunks):
     for chunk in numba.prange(len(chunks) - 1):
         for row in range(chunks[chunk], chunks[chunk + 1]):
+            p, g_row = probability[indptr[row] : indptr[row + 1]], g[indptr[row] : indptr[row + 1]]
+            g_score = out[indptr[row] : indptr[row + 1]]
             total = out.dtype.type(0)
-            for edge in range(indptr[row], indptr[row + 1]):
-                total += probability[edge] * g[edge]
-            for edge in range(indptr[row], indptr[row + 1]):
-                out[edge] = probability[edge] * (g[edge] - total)
+            for k in range(len(p)):
+                total += p[k] * g_row[k]
+            for k in range(len(p)):
+                g_score[k] = p[k] * (g_row[k] - total)
 
 
 class _EdgeSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, adjacency: Adjacency, score: Tensor) -> Tensor:
-        ctx.adjacency = adjacency
+        ctx.adjacency = a = adjacency
+        score = score.contiguous()
         if score.device.type == "cpu":
             out = torch.empty_like(score)
-            _forward(
-                numpy_view(adjacency.indptr),
-                numpy_view(score.contiguous()),
-                numpy_view(out),
-                numpy_view(adjacency.chunks),
-            )
+            _forward(numpy_view(a.indptr), numpy_view(score), numpy_view(out), numpy_view(a.chunks))
         else:
-            heads, n = adjacency.heads(), adjacency.shape[0]
-            top = score.new_full((n,), -torch.inf).scatter_reduce(0, heads, score, "amax")
-            raised = torch.exp(score - top[heads])
-            out = raised / score.new_zeros(n).index_add(0, heads, raised)[heads]
+            from kgrec.graphs.ops import cuda
+
+            out = cuda.edge_softmax(a.indptr, score)
         ctx.save_for_backward(out)
         return out
 
@@ -73,15 +82,15 @@ class _EdgeSoftmax(torch.autograd.Function):
                 numpy_view(a.indptr), numpy_view(probability), numpy_view(g), numpy_view(out), numpy_view(a.chunks)
             )
             return None, out
-        heads = a.heads()
-        total = g.new_zeros(a.shape[0]).index_add(0, heads, probability * g)
-        return None, probability * (g - total[heads])
+        from kgrec.graphs.ops import cuda
+
+        return None, cuda.edge_softmax_backward(a.indptr, probability, g)
 
 
 def edge_softmax(adjacency: Adjacency, score: Tensor) -> Tensor:
     """Softmax of ``score`` over the edges of each head.
 
-    :param score: shape: (M,), in the adjacency's edge order
+    :param score: shape: (M,), float32 or float64, in the adjacency's edge order
     :return: shape: (M,); the weights of each head with edges sum to 1
     """
     return _EdgeSoftmax.apply(adjacency, score)
