@@ -14,9 +14,11 @@ from kgrec.config import Settings
 from kgrec.errors import TrainingError
 from kgrec.graphs.data import GraphData
 from kgrec.graphs.ops import Adjacency, KGAttention, gather_rows
+from kgrec.graphs.sampling import NeighbourhoodSampler
 from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
 from kgrec.models.blocks.attentive_gnn import AttentiveGNN, WeightedGraph, jump_concat
 from kgrec.models.blocks.losses import bpr_loss, embedding_l2
+from kgrec.models.blocks.sampled_gnn import sampled_represent
 from kgrec.models.blocks.transr import TransR
 
 
@@ -48,6 +50,8 @@ class KGAT(TwoTowerRecommender):
 
     Settings = KGATSettings
     phases = ("cf", "kg")
+    #: draws the neighbourhoods of a training step; None: training reads the full graph
+    neighbourhood: NeighbourhoodSampler | None = None
 
     def __init__(self, data: GraphData, settings: KGATSettings) -> None:
         super().__init__(data, settings)
@@ -119,14 +123,20 @@ class KGAT(TwoTowerRecommender):
         """Representations of some users and items, in the current mode and with gradient.
 
         :param nodes: shape: (B,), int64, below U + I
-        :return: shape: (B, D), as the rows of :meth:`encode`
+        :return: shape: (B, D), as the rows of :meth:`encode`; in expectation where neighbourhoods are drawn
         """
+        if self.training and self.neighbourhood is not None:
+            return sampled_represent(self, nodes)
         streams = [[gather_rows(x, nodes) for x in layers] for layers in self._layers()]
         return torch.cat([jump_concat(layers, self.settings.layer_norm_l2) for layers in streams], 1)
 
     def lookup(self, nodes: Tensor) -> Tensor:
         """Id vectors of some nodes, with gradient. shape: (B,), int64 -> (B, d)"""
         return gather_rows(self.node, nodes)
+
+    def inputs_of(self, nodes: Tensor) -> dict[str, Tensor]:
+        """Layer-0 vectors of some distinct nodes, per stream, with gradient. shape: (B,), int64 -> (B, d)"""
+        return {"id": self.lookup(nodes)}
 
     def kg_loss(self, batch: KGBatch) -> dict[str, Tensor]:
         """TransR on the id vectors."""
