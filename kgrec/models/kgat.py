@@ -19,6 +19,7 @@ from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
 from kgrec.models.blocks.attentive_gnn import AttentiveGNN, WeightedGraph, jump_concat
 from kgrec.models.blocks.losses import bpr_loss, embedding_l2
 from kgrec.models.blocks.sampled_gnn import sampled_represent
+from kgrec.models.blocks.sharded_table import ShardedTable
 from kgrec.models.blocks.transr import TransR
 
 
@@ -50,6 +51,8 @@ class KGAT(TwoTowerRecommender):
 
     Settings = KGATSettings
     phases = ("cf", "kg")
+    #: parameters whose rows several processes may share out, see :mod:`kgrec.training.distributed`
+    sharded = ("node",)
     #: draws the neighbourhoods of a training step; None: training reads the full graph
     neighbourhood: NeighbourhoodSampler | None = None
 
@@ -66,6 +69,7 @@ class KGAT(TwoTowerRecommender):
         #: shape: (N, d)
         self.node = nn.Parameter(torch.empty(data.n_nodes, d))
         nn.init.xavier_uniform_(self.node)
+        self.tables = {"node": ShardedTable(data.n_nodes)}
         self.transr = TransR(data.n_relations, d, settings.relation_size)
         self.streams = self.stream_names(settings)
         self.gnn = nn.ModuleDict(
@@ -86,7 +90,11 @@ class KGAT(TwoTowerRecommender):
 
     def inputs(self) -> dict[str, Tensor]:
         """Layer-0 node vectors per stream. shape of each: (N, d)"""
-        return {"id": self.node}
+        return {"id": self.nodes()}
+
+    def nodes(self) -> Tensor:
+        """Id vectors of all nodes, with gradient. shape: (N, d)"""
+        return self.tables["node"].all(self.node)
 
     def encode(self) -> Tensor:
         """Representations of users and items: all layers of all streams side by side. shape: (U + I, D)"""
@@ -132,7 +140,7 @@ class KGAT(TwoTowerRecommender):
 
     def lookup(self, nodes: Tensor) -> Tensor:
         """Id vectors of some nodes, with gradient. shape: (B,), int64 -> (B, d)"""
-        return gather_rows(self.node, nodes)
+        return self.tables["node"](self.node, nodes)
 
     def inputs_of(self, nodes: Tensor) -> dict[str, Tensor]:
         """Layer-0 vectors of some distinct nodes, per stream, with gradient. shape: (B,), int64 -> (B, d)"""
