@@ -78,12 +78,7 @@ def build_graph(
     n_users, n_items, n_entities = vocabulary.sizes
     n_nodes = n_users + n_items + n_entities
     n_relations = len(pc.unique(facts["relation"])) + 1
-    interactions = np.unique(
-        np.stack(
-            [vocabulary.encode_users(train["user_id"]), n_users + vocabulary.encode_items(train["item_id"])], axis=1
-        ),
-        axis=0,
-    )
+    interactions = _encode_interactions(train, vocabulary, n_nodes)
     kept = _encode_triples(facts, vocabulary, n_relations)
     edges = join_edges(interactions, kept, n_relations, n_nodes, settings.inverse_edges)
     graph = build_heterograph(vocabulary.sizes, vocabulary.relations, edges)
@@ -125,64 +120,104 @@ def build_graph(
 
 
 class _Names:
-    """What items and entities are called, and which entity an item is."""
+    """What items and entities are called, and which entity an item is. Lookups are of whole columns."""
 
     def __init__(self, items: pa.Table, links: pa.Table, entities: pa.Table, path: Path) -> None:
-        self.titles = dict(zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True))
-        self.names = dict(zip(entities["entity_id"].to_pylist(), entities["name"].to_pylist(), strict=True))
-        item_ids, entity_ids = links["item_id"].to_pylist(), links["entity_id"].to_pylist()
-        self.entity_of = dict(zip(item_ids, entity_ids, strict=True))
-        self.item_of = dict(zip(entity_ids, item_ids, strict=True))
-        if not len(self.entity_of) == len(self.item_of) == links.num_rows:
+        self._items, self._links, self._entities = items, links, entities
+        if any(len(pc.unique(links[column])) != links.num_rows for column in ("item_id", "entity_id")):
             raise DataError("links an item or an entity twice; rerun the link stage", path=path)
 
-    def entity_title(self, entity: str) -> str | None:
-        """An entity's name, or the title of the item it is."""
-        item = self.item_of.get(entity, entity.removeprefix("item:"))
-        return self.names.get(entity) or self.titles.get(item)
+    def entity_of(self, items: pa.Array) -> pa.Array:
+        """Entity of each item, null where it has none."""
+        return _look_up(items, self._links["item_id"], self._links["entity_id"])
+
+    def item_of(self, entities: pa.Array) -> pa.Array:
+        """Item of each entity, null where it is none."""
+        return _look_up(entities, self._links["entity_id"], self._links["item_id"])
+
+    def item_titles(self, items: pa.Array) -> pa.Array:
+        """Title of each item, null where it has none."""
+        return _look_up(items, self._items["item_id"], self._items["title"])
+
+    def entity_titles(self, entities: pa.Array) -> pa.Array:
+        """Each entity's name, or the title of the item it is."""
+        names = _look_up(entities, self._entities["entity_id"], self._entities["name"])
+        items = pc.coalesce(self.item_of(entities), pc.replace_substring_regex(entities, "^item:", ""))
+        return pc.coalesce(pc.if_else(pc.equal(names, ""), None, names), self.item_titles(items))
+
+
+def _look_up(keys: pa.Array, known: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.Array:
+    """The value that stands where ``known`` has the key, null where it has not; nulls are found nowhere."""
+    return _flat(values).take(pc.index_in(keys, value_set=_flat(known), skip_nulls=True))
+
+
+def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _vocabulary(splits: list[pa.Table], names: _Names, facts: pa.Table, inverse_edges: bool) -> Vocabulary:
-    def distinct(*columns: pa.ChunkedArray) -> set[str]:
-        return {value for column in columns for value in pc.unique(column).to_pylist()}
+    def distinct(*columns: pa.ChunkedArray) -> pa.Array:
+        return pc.unique(pa.chunked_array([pc.unique(column) for column in columns], pa.string()))
 
     users = natural_sort(distinct(*(table["user_id"] for table in splits)))
     items = natural_sort(distinct(*(table["item_id"] for table in splits)))
-    own = {f"item:{item}" for item in items} | {names.entity_of[item] for item in items if item in names.entity_of}
-    entities = natural_sort(distinct(facts["head"], facts["tail"]) - own)
+    item_entities = names.entity_of(items)
+    own = pa.concat_arrays([_item_keys(items), item_entities.drop_null()])
+    nodes = distinct(facts["head"], facts["tail"])
+    entities = natural_sort(nodes.filter(pc.invert(pc.is_in(nodes, value_set=own))))
     return Vocabulary(
-        users=users,
-        items=items,
+        users=users.to_pylist(),
+        items=items.to_pylist(),
         entities=entities,
-        relations=relation_names(sorted(distinct(facts["relation"])), inverse_edges),
-        item_entities=[names.entity_of.get(item) for item in items],
-        item_titles=[names.titles.get(item) for item in items],
-        entity_titles=[names.entity_title(entity) for entity in entities],
+        relations=relation_names(sorted(distinct(facts["relation"]).to_pylist()), inverse_edges),
+        item_entities=item_entities.to_pylist(),
+        item_titles=names.item_titles(items).to_pylist(),
+        entity_titles=names.entity_titles(entities),
     )
+
+
+def _item_keys(items: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise("item:", items, "")
+
+
+def _encode_interactions(train: pa.Table, vocabulary: Vocabulary, n_nodes: int) -> np.ndarray:
+    """Distinct interactions as nodes, shape (T, 2): user, item."""
+    keys = vocabulary.encode_users(train["user_id"]) * n_nodes
+    keys += len(vocabulary.users) + vocabulary.encode_items(train["item_id"])
+    keys = _distinct(keys)
+    return np.stack([keys // n_nodes, keys % n_nodes], axis=1)
 
 
 def _encode_triples(facts: pa.Table, vocabulary: Vocabulary, n_relations: int) -> np.ndarray:
     """Distinct triples, shape (K, 3): head, relation, tail. An item's entity and ``item:<id>`` both are its node."""
-    n_users, n_items, _ = vocabulary.sizes
-    linked = [(entity, index) for index, entity in enumerate(vocabulary.item_entities) if entity is not None]
-    ids = [f"item:{item}" for item in vocabulary.items] + [entity for entity, _ in linked] + vocabulary.entities
-    nodes = np.concatenate(
-        [
-            np.arange(n_items),
-            np.array([index for _, index in linked], np.int64),
-            n_items + np.arange(len(vocabulary.entities)),
-        ]
+    n_users, n_items, n_entities = vocabulary.sizes
+    n_nodes = n_users + n_items + n_entities
+    entities = pa.array(vocabulary.item_entities, pa.string())
+    linked = np.flatnonzero(entities.is_valid().to_numpy(zero_copy_only=False))
+    value_set = pa.concat_arrays(
+        [_item_keys(pa.array(vocabulary.items, pa.string())), entities.drop_null(), vocabulary.entities]
     )
-    value_set = pa.array(ids, pa.string())
+    nodes = n_users + np.concatenate([np.arange(n_items), linked, n_items + np.arange(n_entities)])
 
     def encode(column: str, values: pa.Array) -> np.ndarray:
-        return pc.index_in(facts[column], value_set=values).to_numpy().astype(np.int64)
+        return pc.index_in(facts[column], value_set=values).to_numpy()
 
-    relations = encode("relation", pa.array(vocabulary.relations[:n_relations], pa.string()))
-    coded = np.stack(
-        [n_users + nodes[encode("head", value_set)], relations, n_users + nodes[encode("tail", value_set)]], 1
-    )
-    return np.unique(coded, axis=0)
+    # one integer per triple: sorted at once, and a third of the bytes
+    keys = nodes[encode("head", value_set)] * n_relations
+    keys += encode("relation", pa.array(vocabulary.relations[:n_relations], pa.string()))
+    keys *= n_nodes
+    keys += nodes[encode("tail", value_set)]
+    keys = _distinct(keys)
+    tails = keys % n_nodes
+    keys //= n_nodes
+    return np.stack([keys // n_relations, keys % n_relations, tails], axis=1)
+
+
+def _distinct(keys: np.ndarray) -> np.ndarray:
+    """Sorted distinct values; sorts ``keys`` in place."""
+    keys.sort()
+    return keys[np.concatenate([np.ones(min(1, len(keys)), bool), keys[1:] != keys[:-1]])]
 
 
 def _read_modalities(folder: Path, vocabulary: Vocabulary, names: _Names) -> dict[str, Features]:
@@ -190,14 +225,13 @@ def _read_modalities(folder: Path, vocabulary: Vocabulary, names: _Names) -> dic
     entity that is an item outside the catalogue is found under that item's key too."""
     if not folder.is_dir():
         raise DataError("no such folder; run the features stage first", path=folder)
-    keys = [f"item:{item}" for item in vocabulary.items]
-    others = [None if entity is None else f"entity:{entity}" for entity in vocabulary.item_entities]
-    for entity in vocabulary.entities:
-        item = names.item_of.get(entity)
-        keys.append(
-            entity if entity.startswith("item:") else f"item:{item}" if item is not None else f"entity:{entity}"
-        )
-        others.append(f"entity:{entity}" if item is not None else None)
+    entities = vocabulary.entities
+    items = _item_keys(names.item_of(entities))
+    entity_keys = pc.binary_join_element_wise("entity:", entities, "")
+    own = pc.if_else(pc.starts_with(entities, "item:"), entities, pc.coalesce(items, entity_keys))
+    keys = pa.concat_arrays([_item_keys(pa.array(vocabulary.items, pa.string())), own])
+    linked = pc.binary_join_element_wise("entity:", pa.array(vocabulary.item_entities, pa.string()), "")
+    others = pa.concat_arrays([linked, pc.if_else(pc.is_valid(items), entity_keys, None)])
     return {path.stem: read_features(path, keys, others) for path in sorted(folder.glob("*.parquet"))}
 
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from kgrec.errors import DataError
-from kgrec.graphs.ops.adjacency import Adjacency
+
+if TYPE_CHECKING:
+    from kgrec.graphs.ops.adjacency import Adjacency
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,8 @@ class GraphData:
         """All edges in compressed rows, with the transpose."""
         if self.stored_adjacency is not None:
             return self.stored_adjacency
+        from kgrec.graphs.ops.adjacency import Adjacency  # compiled kernels take a second to import
+
         return Adjacency.from_edges(self.heads, self.tails, (self.n_nodes, self.n_nodes))
 
     def to(self, device: torch.device | str) -> GraphData:

@@ -75,8 +75,25 @@ def join_edges(
 def sort_edges(heads: np.ndarray, rels: np.ndarray, tails: np.ndarray, n_nodes: int) -> Edges:
     """Sort edges by (head, relation, tail)."""
     span = int(rels.max()) + 1 if len(rels) else 1
-    order = np.argsort((heads * span + rels) * n_nodes + tails, kind="stable")
-    return Edges(heads[order], rels[order], tails[order])
+    return _unpack(np.sort(_pack(heads, rels, tails, span, n_nodes)), span, n_nodes)
+
+
+def _pack(heads: np.ndarray, rels: np.ndarray | int, tails: np.ndarray, span: int, n_nodes: int) -> np.ndarray:
+    """One int64 per edge, ordered as (head, relation, tail): a sort then moves 8 bytes per edge, and no index."""
+    keys = heads * np.int64(span)
+    keys += rels
+    keys *= n_nodes
+    keys += tails
+    return keys
+
+
+def _unpack(keys: np.ndarray, span: int, n_nodes: int) -> Edges:
+    """The edges of :func:`_pack`; ``keys`` is overwritten."""
+    tails = keys % n_nodes
+    keys //= n_nodes
+    rels = keys % span
+    keys //= span
+    return Edges(keys, rels, tails)
 
 
 def build_heterograph(sizes: tuple[int, int, int], relations: list[str], edges: Edges) -> DGLGraph:
@@ -85,8 +102,11 @@ def build_heterograph(sizes: tuple[int, int, int], relations: list[str], edges: 
     :param sizes: numbers of users, items and entities
     """
     starts = np.cumsum([0, *sizes])
-    kinds = np.searchsorted(starts[1:], np.stack([edges.heads, edges.tails]), side="right")
-    group = (edges.rels * 3 + kinds[0]) * 3 + kinds[1]
+    kinds = [np.searchsorted(starts[1:], ends, side="right").astype(np.uint16) for ends in (edges.heads, edges.tails)]
+    # 16 bits, where the relations allow it, are sorted in time linear in the edges
+    group: np.ndarray = edges.rels.astype(np.uint16 if 9 * len(relations) < 2**16 else np.int64)
+    group *= 9
+    group += 3 * kinds[0] + kinds[1]
     order = np.argsort(group, kind="stable")
     values, first = np.unique(group[order], return_index=True)
     lists = {}
@@ -111,10 +131,14 @@ def read_edges(graph: DGLGraph, relations: list[str]) -> tuple[Tensor, Tensor, T
     if unknown:
         raise DataError(f"the graph has relation {unknown[0]!r}, which the vocabulary lacks; rerun the graph stage")
     starts = dict(zip(NODE_TYPES, np.cumsum([0, *(graph.num_nodes(kind) for kind in NODE_TYPES)]), strict=False))
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for source, name, target in graph.canonical_etypes:
-        heads, tails = (ends.numpy().astype(np.int64) for ends in graph.edges(etype=(source, name, target)))
-        parts.append((heads + starts[source], np.full(len(heads), ids[name]), tails + starts[target]))
-    heads, rels, tails = (np.concatenate(column) for column in zip(*parts, strict=True))
-    edges = sort_edges(heads, rels, tails, graph.num_nodes())
+    keys = np.empty(graph.num_edges(), np.int64)
+    end = 0
+    for kind in graph.canonical_etypes:
+        heads, tails = (
+            ends.numpy() + starts[side] for ends, side in zip(graph.edges(etype=kind), kind[::2], strict=True)
+        )
+        keys[end : end + len(heads)] = _pack(heads, ids[kind[1]], tails, len(relations), graph.num_nodes())
+        end += len(heads)
+    keys.sort()
+    edges = _unpack(keys, len(relations), graph.num_nodes())
     return torch.from_numpy(edges.heads), torch.from_numpy(edges.rels), torch.from_numpy(edges.tails)

@@ -17,6 +17,8 @@ from kgrec.errors import DataError
 from kgrec.graphs.dgl_compat import DGLGraph
 
 CARRIERS = ("item", "entity")
+#: rows laid out at once
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,11 @@ class Features:
     unmatched: int
 
 
-def read_features(path: Path, keys: list[str], other_keys: list[str | None]) -> Features:
+def read_features(path: Path, keys: pa.StringArray, other_keys: pa.StringArray) -> Features:
     """Read a feature table and lay its vectors out by node.
 
     :param keys: media key of each item, then of each entity
-    :param other_keys: second key a node goes by, tried where the table lacks the first
+    :param other_keys: second key a node goes by, tried where the table lacks the first; null for none
     :raises DataError: if the table is damaged, has a key twice, or a vector that is missing or not finite
     """
     table = read_parquet(path, columns=["key", "vector"]).combine_chunks()
@@ -55,10 +57,13 @@ def read_features(path: Path, keys: list[str], other_keys: list[str | None]) -> 
     if table.num_rows:
         vectors = table["vector"].combine_chunks()
         values = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, kind.list_size)
-        feature[present] = values[row[present]]
-        if not np.isfinite(feature).all():
-            bad = keys[int(np.flatnonzero(~np.isfinite(feature).all(axis=1))[0])]
-            raise DataError(f"the vector of {bad!r} is not finite; rerun the features stage", path=path)
+        nodes = np.flatnonzero(present)
+        for block in np.array_split(nodes, len(nodes) // _BLOCK + 1):
+            part = values[row[block]]
+            if not np.isfinite(part).all():
+                bad = keys[int(block[~np.isfinite(part).all(axis=1)][0])].as_py()
+                raise DataError(f"the vector of {bad!r} is not finite; rerun the features stage", path=path)
+            feature[block] = part
     return Features(feature, present, unmatched=table.num_rows - len(np.unique(row[present])))
 
 
@@ -84,7 +89,7 @@ def split_by_modality(graph: DGLGraph, features: dict[str, Features]) -> dict[st
     return graphs
 
 
-def _positions(keys: list[str] | list[str | None], known: pa.Array) -> np.ndarray:
-    """Position of each key in ``known``, -1 where it is not there or None."""
-    index = pc.index_in(pa.array(keys, pa.string()), value_set=known, skip_nulls=True)
+def _positions(keys: pa.StringArray, known: pa.Array) -> np.ndarray:
+    """Position of each key in ``known``, -1 where it is not there or null."""
+    index = pc.index_in(keys, value_set=known, skip_nulls=True)
     return index.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

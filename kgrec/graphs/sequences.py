@@ -53,11 +53,7 @@ def bfs_sequences(
     :param max_hops: no node further away is taken
     :param seed: the draw for an item depends on this, the item and the candidates alone, not on the other items
     """
-    pairs = np.concatenate([heads * n_nodes + tails, tails * n_nodes + heads])
-    pairs.sort()  # np.unique hashes first and takes four times as long on pairs that are mostly distinct
-    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-    neighbours = (pairs % n_nodes).astype(np.int32)
-    starts = np.searchsorted(pairs, np.arange(n_nodes + 1) * n_nodes)
+    starts, neighbours = _neighbours(heads, tails, n_nodes)
     nodes = np.full((n_items, length), -1, np.int64)
     hops = np.full((n_items, length), -1, np.int8)
     _search(starts, neighbours, n_users, max_hops, _ORDERS[order], np.uint64(seed % 2**64), nodes, hops)
@@ -88,6 +84,34 @@ def read_sequences(path: Path) -> Sequences:
         for column in (table["node"], table["hop"])
     )
     return Sequences(nodes.astype(np.int64), hops.astype(np.int8))
+
+
+@njit(cache=True)
+def _neighbours(heads, tails, n_nodes):
+    """Distinct neighbours of every node, ascending, in compressed rows: 8 bytes per edge."""
+    starts = np.zeros(n_nodes + 1, np.int64)
+    for edge in range(len(heads)):
+        starts[heads[edge] + 1] += 1
+        starts[tails[edge] + 1] += 1
+    starts = np.cumsum(starts)
+    place = starts[:-1].copy()
+    found = np.empty(starts[-1], np.int32)
+    for edge in range(len(heads)):
+        head, tail = heads[edge], tails[edge]
+        found[place[head]] = tail
+        place[head] += 1
+        found[place[tail]] = head
+        place[tail] += 1
+    end = 0
+    for node in range(n_nodes):
+        row = np.sort(found[starts[node] : starts[node + 1]])
+        starts[node] = end
+        for index in range(len(row)):
+            if index == 0 or row[index] != row[index - 1]:
+                found[end] = row[index]
+                end += 1
+    starts[n_nodes] = end
+    return starts, found[:end]
 
 
 @njit(cache=True)

@@ -8,7 +8,6 @@ are not items.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,62 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
 from kgrec.data.io import read_parquet, write_parquet
 from kgrec.data.schemas import VOCAB
 from kgrec.errors import DataError
 
-_digits = re.compile(r"(\d+)")
+
+def natural_sort(ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.StringArray:
+    """Sort distinct ids with runs of the digits 0-9 compared as numbers; ids that then tie keep the order of their text.
+
+    A number comes before a letter. Takes a few times the bytes of the ids.
+    """
+    given = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(list(ids), pa.string())
+    found = pc.unique(given).cast(pa.large_string())
+    _, offsets, text = found.buffers()
+    bounds, key = _sort_keys(
+        np.frombuffer(offsets, np.int64)[found.offset : found.offset + len(found) + 1]
+        if len(found)
+        else np.zeros(1, np.int64),
+        np.frombuffer(text or b"", np.uint8),
+    )
+    keys = pa.Array.from_buffers(pa.large_binary(), len(found), [None, pa.py_buffer(bounds), pa.py_buffer(key)])
+    order = pc.sort_indices(pa.table({"key": keys, "id": found}), sort_keys=[("key", "ascending"), ("id", "ascending")])
+    return found.take(order).cast(pa.string())
 
 
-def natural_sort(ids: Iterable[str]) -> list[str]:
-    """Sort distinct ids with runs of digits compared as numbers; ids that then tie keep the order of their text."""
-
-    def key(text: str) -> tuple[list[tuple[int, int | str]], str]:
-        parts = _digits.split(text)
-        return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], text
-
-    return sorted(set(ids), key=key)
+@njit(cache=True)
+def _sort_keys(offsets, data):
+    """Bytes whose plain order is the natural order: a run of digits becomes 0, the length of its number, and the number;
+    every other byte b becomes b + 1, as far as 255 allows (UTF-8 has no byte above 247)."""
+    bounds = np.zeros(len(offsets), np.int64)
+    key = np.empty(len(data) * 3 + 8, np.uint8)
+    end = 0
+    for row in range(len(offsets) - 1):
+        place, stop = offsets[row], offsets[row + 1]
+        while place < stop:
+            if not 48 <= data[place] <= 57:
+                key[end] = data[place] + 1
+                end, place = end + 1, place + 1
+                continue
+            while place < stop and data[place] == 48:
+                place += 1
+            last = place
+            while last < stop and 48 <= data[last] <= 57:
+                last += 1
+            key[end] = 0
+            end += 1
+            length = last - place
+            while length >= 255:
+                key[end], end, length = 255, end + 1, length - 255
+            key[end] = length
+            end += 1
+            key[end : end + last - place] = data[place:last]
+            end, place = end + last - place, last
+        bounds[row + 1] = end
+    return bounds, key[:end]
 
 
 @dataclass(frozen=True)
@@ -40,13 +79,14 @@ class Vocabulary:
 
     users: list[str]
     items: list[str]
-    entities: list[str]
+    #: Arrow, not Python: a catalogue has tens of times as many entities as items
+    entities: pa.StringArray
     #: all relation ids, inverses included
     relations: list[str]
     #: linked entity of each item, None where it has none
     item_entities: list[str | None]
     item_titles: list[str | None]
-    entity_titles: list[str | None]
+    entity_titles: pa.StringArray
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -63,21 +103,24 @@ class Vocabulary:
 
     def table(self) -> pa.Table:
         """The vocabulary as a table with schema ``VOCAB``: users, items, entities, relations, each by index."""
-        none: list[str | None] = []
         blocks = [
-            ("user", self.users, none, none),
+            ("user", self.users, None, None),
             ("item", self.items, self.item_entities, self.item_titles),
             ("entity", self.entities, self.entities, self.entity_titles),
-            ("relation", self.relations, none, none),
+            ("relation", self.relations, None, None),
         ]
+
+        def strings(values: list[str] | list[str | None] | pa.StringArray | None, count: int) -> pa.StringArray:
+            return pa.nulls(count, pa.string()) if values is None else pa.array(values, pa.string())
+
         return pa.concat_tables(
             pa.table(
                 {
-                    "type": pa.array([kind] * len(ids), pa.string()),
-                    "index": pa.array(range(len(ids)), pa.int64()),
-                    "id": pa.array(ids, pa.string()),
-                    "entity_id": pa.array(entity_ids or [None] * len(ids), pa.string()),
-                    "title": pa.array(titles or [None] * len(ids), pa.string()),
+                    "type": pa.repeat(kind, len(ids)),
+                    "index": pa.array(np.arange(len(ids))),
+                    "id": strings(ids, len(ids)),
+                    "entity_id": strings(entity_ids, len(ids)),
+                    "title": strings(titles, len(ids)),
                 },
                 schema=VOCAB,
             )
@@ -98,17 +141,17 @@ def read_vocabulary(path: Path) -> Vocabulary:
     blocks = {}
     for kind in ("user", "item", "entity", "relation"):
         block = table.filter(pc.equal(table["type"], kind)).sort_by("index")
-        if block["index"].to_pylist() != list(range(block.num_rows)):
+        if not np.array_equal(block["index"].to_numpy(), np.arange(block.num_rows)):
             raise DataError(f"the {kind} indices do not count from 0 without gaps; rerun the graph stage", path=path)
         blocks[kind] = block
     return Vocabulary(
         users=blocks["user"]["id"].to_pylist(),
         items=blocks["item"]["id"].to_pylist(),
-        entities=blocks["entity"]["id"].to_pylist(),
+        entities=blocks["entity"]["id"].combine_chunks(),
         relations=blocks["relation"]["id"].to_pylist(),
         item_entities=blocks["item"]["entity_id"].to_pylist(),
         item_titles=blocks["item"]["title"].to_pylist(),
-        entity_titles=blocks["entity"]["title"].to_pylist(),
+        entity_titles=blocks["entity"]["title"].combine_chunks(),
     )
 
 

@@ -27,7 +27,7 @@ def built(world, tmp_path):
 
 
 def names(vocabulary):
-    return [f"user {u}" for u in vocabulary.users] + vocabulary.items + vocabulary.entities
+    return [f"user {u}" for u in vocabulary.users] + vocabulary.items + vocabulary.entities.to_pylist()
 
 
 def triples(data, vocabulary):
@@ -40,10 +40,15 @@ def test_vocabulary(built):
     vocabulary = read_vocabulary(built[1] / "vocab.parquet")
     assert vocabulary.users == ["1", "2", "10"]
     assert vocabulary.items == ["2", "9", "10", "11"]  # 11 occurs in the test part alone; 50 in none
-    assert vocabulary.entities == ["genre:Drama", "m.ann", "m.city", "m.fifty"]
+    assert vocabulary.entities.to_pylist() == ["genre:Drama", "m.ann", "m.city", "m.fifty"]
     assert vocabulary.item_entities == ["m.two", "m.nine", "m.ten", None]
     assert vocabulary.item_titles == ["Two", "Nine", "Ten", "Eleven"]
-    assert vocabulary.entity_titles == ["Drama", "Ann", "City", "Fifty"]  # 50's title, as m.fifty has no name
+    assert vocabulary.entity_titles.to_pylist() == [
+        "Drama",
+        "Ann",
+        "City",
+        "Fifty",
+    ]  # 50's title, as m.fifty has no name
     assert vocabulary.relations[:6] == ["interact", "born_in", "directed_by", "genre", "sequel", "written_by"]
     assert vocabulary.relations[6:] == [name + "^-1" for name in vocabulary.relations[:6]]
 

@@ -10,8 +10,8 @@ from kgrec.errors import DataError
 from kgrec.graphs.heterograph import build_heterograph, join_edges, relation_names
 from kgrec.graphs.modality import Features, read_features, split_by_modality
 
-KEYS = ["item:1", "item:2", "entity:a", "item:9"]
-OTHERS = [None, "entity:two", None, "entity:nine"]
+KEYS = pa.array(["item:1", "item:2", "entity:a", "item:9"])
+OTHERS = pa.array([None, "entity:two", None, "entity:nine"])
 
 
 def write(path, keys, vectors):
