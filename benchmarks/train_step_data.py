@@ -1,12 +1,13 @@
-"""The benchmark's graph is the paper's MovieLens-1M as near as the data at hand allow, made by kgrec's own stages in about a minute
+"""The benchmark's graph is the paper's MovieLens-1M as near as the data at hand allow, made by kgrec's own stages in half a minute
 and kept: ``python benchmarks/train_step_data.py`` builds it and tells its size.
 
-MovieLens-1M with ratings of at least 3 of linked films (834,268 interactions, split 8:1:1 per user), and the facts of two hops in the
-Freebase extract, RecBole's ``films.kg`` and the films' metadata, of relations with at least 300 facts. The paper has 66,444 nodes, 273,547
-triples of 49 relations and so 1.89 M edges with inverses. Without the data a small synthetic film world stands in.
+MovieLens-1M with ratings of at least 3 of linked films (834,268 interactions, split 8:1:1 per user), and the facts of two hops in
+the Freebase extract, RecBole's ``films.kg`` and the films' metadata, of relations with at least 300 facts. The paper has 66,444
+nodes, 273,547 triples of 49 relations and so 1.89 M edges with inverses. Without the data a small synthetic film world stands in.
 
-The folder holds ``graph`` (every edge has its inverse under a relation of its own: what kgrec trains on), ``graph_one_way`` (triples one
-way, interactions both ways under one relation: what RecBole trains on), ``split``, and ``atomic/<name>``, the same as RecBole's files.
+The folder holds ``graph`` (every edge has its inverse under a relation of its own: what kgrec trains on), ``graph_one_way``
+(triples one way, interactions both ways under one relation: what RecBole trains on), ``split``, and ``atomic/<name>``, the same
+as RecBole's files.
 """
 
 from __future__ import annotations
