@@ -90,8 +90,8 @@ class NeighbourhoodSampler:
         bounds = torch.cat([first, first.new_tensor([len(rels)])])
         self._n_nodes = adjacency.shape[0]
         self._ids = torch.int32 if max(self._n_nodes, len(rels)) < 2**31 else torch.int64
-        #: shape: (N + 1,), int64; runs of head h are ``_runs[h]:_runs[h + 1]``
-        self._runs = torch.searchsorted(first, adjacency.indptr)
+        #: shape: (N + 1,); runs of head h are ``_runs[h]:_runs[h + 1]``
+        self._runs = torch.searchsorted(first, adjacency.indptr).to(self._ids)
         #: shape: (P,), number of edges and relation of each run
         self._size, self._rel = bounds.diff().to(self._ids), rels[first].to(torch.int32)
         self._tail = adjacency.tail.to(self._ids)
@@ -116,24 +116,35 @@ class NeighbourhoodSampler:
         return [block.to(nodes.device) for block in reversed(blocks)]
 
     def _block(self, heads: Tensor, fan_out: Tensor) -> Block:
-        dgl = _dgl()
-        start, count = self._runs[heads], self._runs[heads + 1] - self._runs[heads]
-        row = torch.repeat_interleave(torch.arange(len(heads)), count)
-        run = torch.arange(len(row)) + (start - count.cumsum(0) + count)[row]
-        size, limit = self._size[run].long(), fan_out[self._rel[run].long()]
+        row, run = _ranges(self._runs[heads], self._runs[heads + 1])
+        size, limit = self._size[run], fan_out[self._rel[run]]
         drawn = torch.where(limit == ALL, size, torch.minimum(size, limit))
-        edge = torch.empty(int(drawn.sum()), dtype=torch.int64)
-        limit_of_edge = torch.repeat_interleave(limit, drawn)
-        for value in torch.unique(limit).tolist():  # DGL takes one fan-out per call
-            part = dgl.sampling.sample_neighbors(self._graph, {"run": run[limit == value].to(self._ids)}, value)
-            edge[limit_of_edge == value] = part.edata[dgl.EID].long()
-        tail, head = self._tail[edge], heads.to(self._ids)
-        row = torch.repeat_interleave(row, drawn)
-        joined = dgl.graph((tail, head[row]), num_nodes=self._n_nodes)
-        compact = dgl.to_block(joined, head)
-        nodes = compact.srcdata[dgl.NID].long()
-        adjacency = Adjacency.from_edges(row, compact.edges()[0].long(), (len(heads), len(nodes)))
-        return Block(nodes, adjacency, edge, torch.repeat_interleave(size / drawn, drawn))
+        edge = self._draw(run, limit, drawn)
+        row, scale = (torch.repeat_interleave(x, drawn) for x in (row, size / drawn))
+        nodes, tail = self._number(heads, row, self._tail[edge])
+        return Block(nodes, Adjacency.from_edges(row, tail, (len(heads), len(nodes))), edge.long(), scale)
+
+    def _draw(self, run: Tensor, limit: Tensor, drawn: Tensor) -> Tensor:
+        """Edges of each run, in the order of the runs. DGL takes one fan-out per call."""
+        dgl = _dgl()
+        values = torch.unique(limit).tolist()
+        parts = []
+        for value in values:
+            chosen = run if len(values) == 1 else run[limit == value]
+            part = dgl.sampling.sample_neighbors(self._graph, {"run": chosen}, value)
+            parts.append(part.edata[dgl.EID])
+        if len(parts) == 1:
+            return parts[0]
+        edge, limit = run.new_empty(int(drawn.sum())), torch.repeat_interleave(limit, drawn)
+        for value, part in zip(values, parts, strict=True):
+            edge[limit == value] = part
+        return edge
+
+    def _number(self, heads: Tensor, row: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
+        """The nodes of a block, heads first, and the place of each tail among them."""
+        dgl, heads = _dgl(), heads.to(self._ids)
+        block = dgl.to_block(dgl.graph((tail, heads[row]), num_nodes=self._n_nodes), heads)
+        return block.srcdata[dgl.NID].long(), block.edges()[0].long()
 
 
 def fan_out_table(fan_out: FanOut, relations: Sequence[str]) -> Tensor:
@@ -156,6 +167,13 @@ def fan_out_table(fan_out: FanOut, relations: Sequence[str]) -> Tensor:
             )
         rows.append([named[name if name in named else OTHERS] for name in relations])
     return torch.tensor(rows, dtype=torch.int64)
+
+
+def _ranges(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """``start[i]:stop[i]`` for every i, one after the other: i of each number, and the number."""
+    count = stop - start
+    i = torch.repeat_interleave(torch.arange(len(start)), count)
+    return i, torch.arange(len(i), dtype=start.dtype) + (start - count.cumsum(0, dtype=start.dtype) + count)[i]
 
 
 def _dgl() -> Any:
