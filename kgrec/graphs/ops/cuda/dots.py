@@ -50,7 +50,7 @@ def edge_dots(indptr: Tensor, column: Tensor, g: Tensor, x: Tensor) -> Tensor:
         with torch.cuda.device_of(x):
             _edge_dots[(n_slots + n_rows,)](
                 indptr, column, g, x, out, plan.slot_row, plan.first_slot, n_slots, n_rows, width,
-                SEGMENT=SEGMENT, ACC=accumulator(x.dtype), num_warps=1, **tile(width),
+                SEGMENT=SEGMENT, ACC=accumulator(x.dtype), num_warps=1, **tile(width, 512),
             )  # fmt: skip
     return out
 
@@ -82,7 +82,7 @@ def pair_dots(left: Tensor, right: Tensor, i: Tensor, j: Tensor, edge: Tensor, o
     """
     left, right, width = left.contiguous(), right.contiguous(), left.shape[1]
     if len(edge):
-        shape = tile(width, 4096)
+        shape = tile(width, 2048)
         with torch.cuda.device_of(left):
             _pair_dots[(triton.cdiv(len(edge), shape["BLOCK_E"]),)](
                 left, right, i, j, edge, out, len(edge), width, ACC=accumulator(left.dtype), num_warps=4, **shape

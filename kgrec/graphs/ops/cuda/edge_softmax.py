@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kgrec.graphs.ops.cuda.spans import SEGMENT, Spans, accumulator, span, spans
 
-_ROWS = {"BLOCK_R": 16, "BLOCK_E": 32}
+_ROWS = {"BLOCK_R": 8, "BLOCK_E": 32}
 
 
 @triton.jit

@@ -89,7 +89,7 @@ def segment_reduce(indptr: Tensor, x: Tensor, kind: Kind) -> tuple[Tensor, Tenso
     out, place = x.new_empty(n_rows, width), x.new_empty(n_rows, width, dtype=torch.int64)
     if not out.numel():
         return out, place
-    plan, sums, shape = spans(indptr, len(x)), accumulator(x.dtype), tile(width)
+    plan, sums, shape = spans(indptr, len(x)), accumulator(x.dtype), tile(width, 512)
     n_slots, n_long = len(plan.slot_row), len(plan.long_row)
     partial, slot_place = x.new_empty(n_slots, width), x.new_empty(n_slots, width, dtype=torch.int64)
     columns = triton.cdiv(width, shape["BLOCK_D"])
