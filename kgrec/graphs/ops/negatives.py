@@ -17,8 +17,14 @@ from kgrec.graphs.ops.bi_interaction import _U, _hash
 MAX_TRIES = 128
 
 
+#: known pairs are also kept as one bit per row and value while that takes no more memory than this, in bytes
+BITMAP_BYTES = 32 * 2**20
+
+
 @numba.njit(inline="always")
-def _known(row, value, indptr, sorted_values):
+def _known(row, value, indptr, sorted_values, bits):
+    if len(bits):
+        return (bits[_U(row), _U(value) >> _U(5)] >> np.uint32(value & 31)) & np.uint32(1) != 0
     low, high = indptr[row], indptr[row + 1]
     while low < high:
         middle = (low + high) // 2
@@ -30,36 +36,56 @@ def _known(row, value, indptr, sorted_values):
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _draw(rows, low, high, indptr, known, out, seed):
+def _draw(rows, low, high, indptr, known, bits, out, seed):
     for i in numba.prange(len(rows)):
         span = _U(high[i] - low[i])
         value = low[i]
         for attempt in range(MAX_TRIES):
-            bits = _hash(seed, _U(i) * _U(MAX_TRIES) + _U(attempt))
+            hashed = _hash(seed, _U(i) * _U(MAX_TRIES) + _U(attempt))
             # multiply-shift maps 32 random bits to the span without division; bias below span / 2^32
-            value = low[i] + np.int64(((bits >> _U(32)) * span) >> _U(32))
-            if not _known(rows[i], value, indptr, known):
+            value = low[i] + np.int64(((hashed >> _U(32)) * span) >> _U(32))
+            if not _known(rows[i], value, indptr, known, bits):
                 break
         out[i] = value
 
 
+@numba.njit(nogil=True, cache=True)
+def _set_bits(indptr, values, bits):
+    for row in range(len(indptr) - 1):
+        for at in range(indptr[row], indptr[row + 1]):
+            bits[row, values[at] >> 5] |= np.uint32(1) << np.uint32(values[at] & 31)
+
+
 class _Known:
-    """Sorted distinct values of each row, in compressed rows."""
+    """Sorted distinct values of each row, in compressed rows, and as bits where there are few enough."""
 
     def __init__(self, rows: Tensor, values: Tensor, n_rows: int, n_values: int) -> None:
-        keys = torch.unique(rows.cpu() * n_values + values.cpu())
-        counts = torch.bincount(keys // n_values, minlength=n_rows)
-        self.indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        self.values = keys % n_values
+        keys = torch.unique(rows.cpu().long() * n_values + values.cpu())
+        self.indptr = torch.zeros(n_rows + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(keys // n_values, minlength=n_rows), 0, out=self.indptr[1:])
+        self.values = (keys % n_values).to(torch.int32)
+        words = -(-n_values // 32)
+        fits = 4 * n_rows * words <= BITMAP_BYTES
+        self._bits = np.zeros((n_rows if fits else 0, words), dtype=np.uint32)
+        if fits:
+            _set_bits(numpy_view(self.indptr), numpy_view(self.values), self._bits)
 
     def draw(self, rows: Tensor, low: Tensor, high: Tensor, seed: int) -> Tensor:
-        rows_cpu = rows.cpu()
-        out = torch.empty_like(rows_cpu)
+        """One value from ``low[i]:high[i]`` for each of ``rows``; all on one device. shape: (B,)"""
+        seed &= 0xFFFFFFFFFFFFFFFF
+        if self.indptr.device != rows.device:
+            self.indptr, self.values = self.indptr.to(rows.device), self.values.to(rows.device)
+        if rows.device.type != "cpu":
+            from kgrec.graphs.ops import cuda
+
+            rows, low, high = (t.long().contiguous() for t in (rows, low, high))
+            return cuda.draw_negatives(rows, low, high, self.indptr, self.values.long(), seed)
+        out = torch.empty(len(rows), dtype=torch.int64)
         _draw(
-            numpy_view(rows_cpu), numpy_view(low.cpu()), numpy_view(high.cpu()), numpy_view(self.indptr), numpy_view(self.values), numpy_view(out),
-            _U(seed & 0xFFFFFFFFFFFFFFFF),
+            numpy_view(rows), numpy_view(low), numpy_view(high), numpy_view(self.indptr), numpy_view(self.values),
+            self._bits, numpy_view(out), _U(seed),
         )  # fmt: skip
-        return out.to(rows.device)
+        return out
 
 
 class NegativeItems:
@@ -74,8 +100,8 @@ class NegativeItems:
 
     def draw(self, users: Tensor, seed: int) -> Tensor:
         """One item per user, uniform over the items not in train (see ``MAX_TRIES``). shape: (B,), int64"""
-        low = torch.zeros_like(users, device="cpu")
-        return self._known.draw(users, low, low + self.n_items, seed)
+        bounds = torch.tensor([0, self.n_items], device=users.device)
+        return self._known.draw(users, bounds[:1].expand(len(users)), bounds[1:].expand(len(users)), seed)
 
 
 class NegativeTails:
