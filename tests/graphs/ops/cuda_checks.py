@@ -14,9 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kgrec.graphs.ops import Adjacency, NegativeItems, NegativeTails, aggregate, edge_softmax
-from kgrec.graphs.ops.arrays import numpy_view
-from kgrec.graphs.ops.bi_interaction import _activate, _activate_backward, _draw
+from kgrec.graphs.ops import Adjacency, NegativeItems, NegativeTails, aggregate, bi_interaction, edge_softmax
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 N, C = 12, 9
@@ -162,35 +160,38 @@ def test_pair_dots_equal_the_gathered_product(cuda, device) -> None:
     close(ours, expected)
 
 
+def known(rows: Tensor, values: Tensor, n_rows: int, n_values: int) -> tuple[Tensor, Tensor]:
+    """Bounds of each row and its sorted distinct values."""
+    keys = torch.unique(rows * n_values + values)
+    return torch.searchsorted(keys, torch.arange(n_rows + 1) * n_values), keys % n_values
+
+
 @pytest.mark.parametrize("seed", [0, 2**63 + 11, 2**64 - 1])
 def test_negatives_are_the_cpus(cuda, device, seed) -> None:
     """User 0 has seen half of the items, user 1 five, user 2 none; a block of draws is 128."""
     users = torch.cat([torch.zeros(20, dtype=torch.int64), torch.ones(5, dtype=torch.int64)])
-    sampler = NegativeItems(users, torch.cat([torch.arange(20) * 2, torch.arange(5) * 7]), 3, 40)
-    rows, known = torch.arange(200) % 3, sampler._known
+    items = torch.cat([torch.arange(20) * 2, torch.arange(5) * 7])
+    rows = torch.arange(200) % 3
     low = torch.zeros_like(rows)
-    ours = cuda.draw_negatives(*(t.to(device) for t in (rows, low, low + 40, known.indptr, known.values)), seed).cpu()
-    assert torch.equal(ours, sampler.draw(rows, seed))
+    ours = cuda.draw_negatives(*(t.to(device) for t in (rows, low, low + 40, *known(users, items, 3, 40))), seed).cpu()
+    assert torch.equal(ours, NegativeItems(users, items, 3, 40).draw(rows, seed))
     assert not (ours[rows == 0] % 2 == 0).any()
 
 
 def test_a_row_that_knows_everything_keeps_the_last_try(cuda, device) -> None:
-    sampler = NegativeItems(torch.zeros(3, dtype=torch.int64), torch.arange(3), 1, 3)
-    rows, known = torch.zeros(20, dtype=torch.int64), sampler._known
-    ours = cuda.draw_negatives(*(t.to(device) for t in (rows, rows, rows + 3, known.indptr, known.values)), 5)
-    assert torch.equal(ours.cpu(), sampler.draw(rows, 5))
+    user, rows = torch.zeros(3, dtype=torch.int64), torch.zeros(20, dtype=torch.int64)
+    ours = cuda.draw_negatives(*(t.to(device) for t in (rows, rows, rows + 3, *known(user, torch.arange(3), 1, 3))), 5)
+    assert torch.equal(ours.cpu(), NegativeItems(user, torch.arange(3), 1, 3).draw(rows, 5))
 
 
 def test_false_tails_are_the_cpus(cuda, device, graph) -> None:
     """Candidates of a triple are a range of nodes that depends on its head and tail."""
     few = (graph.heads != 2) & (graph.heads != 5) & (graph.heads != 7)
     heads, tails = graph.heads[few], graph.adjacency.tail.long()[few]
-    sampler = NegativeTails(heads, tails, 3, 14, 30)
     low = torch.where(tails < 3, 0, 3)
     high = torch.where(tails < 3, 3, torch.where(heads < 3, 17, 30))
-    known = sampler._known
-    ours = cuda.draw_negatives(*(t.to(device) for t in (heads, low, high, known.indptr, known.values)), 5)
-    assert torch.equal(ours.cpu(), sampler.draw(heads, tails, 5))
+    ours = cuda.draw_negatives(*(t.to(device) for t in (heads, low, high, *known(heads, tails, 30, 30))), 5)
+    assert torch.equal(ours.cpu(), NegativeTails(heads, tails, 3, 14, 30).draw(heads, tails, 5))
 
 
 @pytest.mark.parametrize("index", [torch.int32, torch.int64])
@@ -204,20 +205,23 @@ def test_scatter_add_rows_equals_index_add(cuda, device, deterministic, index) -
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("p", [0.0, 0.3])
 def test_bi_activate_has_the_cpus_mask_and_values(cuda, device, dtype, p) -> None:
-    a, b, g = (rand(45, 37, dtype=dtype, seed=s) for s in range(3))
-    draw = _draw(a, 0.2, p, 2**64 - 3)
-    expected, g_a, g_b = (torch.empty_like(a) for _ in range(3))
-    _activate(numpy_view(a), numpy_view(b), numpy_view(expected), *draw)
-    _activate_backward(*map(numpy_view, (a, b, g, g_a, g_b)), *draw)
-    slope, keep16, scale, seed = 0.2, int(draw[1]), 65536 / int(draw[1]), int(draw[3])
-    on = [t.to(device) for t in (a, b, g)]
-    ours = cuda.bi_activate(on[0], on[1], slope, keep16, scale, seed)
-    back = cuda.bi_activate_backward(*on, slope, keep16, scale, seed)
+    """With unit matrices and no bias bi-interaction is combine, then activate: the products add zeros only."""
+    h, n = (rand(45, 37, dtype=dtype, seed=s).requires_grad_() for s in (0, 1))
+    g, unit, seed = rand(45, 37, dtype=dtype, seed=2), torch.eye(37, dtype=dtype), 2**64 - 3
+    none = torch.zeros(37, dtype=dtype)
+    expected = bi_interaction(h, n, unit, none, unit, none, negative_slope=0.2, dropout=p, seed=seed)
+    expected.backward(g)
+    there = [t.detach().to(device) for t in (h, n)]
+    total, product = cuda.bi_combine(*there)
+    keep16 = round((1 - p) * 65536)
+    draw = (0.2, keep16, 65536 / keep16, seed)
+    ours = cuda.bi_activate(total, product, *draw)
+    back = cuda.bi_combine_backward(*there, *cuda.bi_activate_backward(total, product, g.to(device), *draw))
     assert torch.equal(ours.cpu() == 0, expected == 0)
-    for mine, theirs in zip((ours, *back), (expected, g_a, g_b), strict=True):
-        if INTERPRETED:  # the device may contract a product and a sum into one rounding
-            assert torch.equal(mine, theirs)
-        close(mine, theirs)
+    if INTERPRETED:  # a device may contract a product and a sum into one rounding
+        assert torch.equal(ours, expected)
+    for mine, theirs in zip((ours, *back), (expected, h.grad, n.grad), strict=True):
+        close(mine, theirs.detach())
 
 
 def test_a_rows_mask_follows_its_key(cuda, device) -> None:
@@ -298,3 +302,19 @@ def test_the_plan_of_long_rows_covers_every_edge_once(cuda, device, graph) -> No
     pieces = np.arange(len(used)) - np.array(plan.first_slot.tolist())[used]
     starts = np.array(indptr.tolist())[used] + pieces * SEGMENT
     assert starts.tolist() == [3, 259, 515, 900, 1156]
+
+
+def test_the_benchmarks_rivals_give_the_same_numbers(cuda, device) -> None:
+    """Every case runs; where a rival claims the same result it has it."""
+    from benchmarks.kernels_cuda import cases, make_graph
+
+    found = cases(make_graph(0.0002, device), width=16, batch=30, tile=(4, 70))
+    assert len({case.name for case in found}) == len(found) == 16
+    for case in found:
+        ours = case.ours()
+        for name, rival in case.rivals.items():
+            theirs = rival()
+            if not case.unlike:
+                torch.testing.assert_close(
+                    ours, theirs, rtol=1e-4, atol=1e-4, msg=lambda m, c=case, n=name: f"{c.name}, {n}: {m}"
+                )
