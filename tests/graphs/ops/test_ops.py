@@ -1,6 +1,9 @@
-"""Every operator against another way to the same number: torch on the edge list, DGL, hand arithmetic, finite differences."""
+"""Adjacency, aggregation, bi-interaction and lookups against plain torch, DGL, hand arithmetic and finite differences."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +12,13 @@ from torch.autograd import gradcheck
 
 from kgrec.graphs.ops import (
     Adjacency,
-    KGAttention,
-    NegativeItems,
-    NegativeTails,
     aggregate,
     bi_interaction,
     edge_softmax,
     gather_rows,
-    relation_project,
+    reference,
 )  # fmt: skip
+from tests.graphs.ops.small_graphs import GRAPHS, adjacency_of, gradients, rand
 
 N = 9
 
@@ -36,11 +37,6 @@ def adjacency(edges: tuple[torch.Tensor, torch.Tensor]) -> Adjacency:
     return Adjacency.from_edges(*edges, (N, N))
 
 
-def rand(*shape: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
-
-
 def test_unsorted_heads_are_refused() -> None:
     with pytest.raises(ValueError, match="sorted"):
         Adjacency.from_edges(torch.tensor([1, 0]), torch.tensor([0, 1]), (2, 2))
@@ -55,14 +51,31 @@ def test_heads_and_transpose_give_back_the_edges(
     assert torch.equal(heads[adjacency.t_edge].int(), adjacency.t_head)
 
 
-def test_aggregate_equals_index_add_and_gradients_are_right(adjacency: Adjacency) -> None:
-    w, x = rand(adjacency.n_edges), rand(N, 5, seed=1)
-    expected = torch.zeros(N, 5, dtype=torch.float64).index_add(
-        0, adjacency.heads(), w[:, None] * x[adjacency.tail.long()]
-    )
-    assert torch.allclose(aggregate(adjacency, w, x), expected)
-    assert torch.equal(aggregate(adjacency, w, x)[4], torch.zeros(5, dtype=torch.float64))
-    assert gradcheck(lambda w, x: aggregate(adjacency, w, x), (w, x))
+@pytest.mark.parametrize("ids", [torch.int32, torch.int64])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_aggregate_equals_the_reference_and_finite_differences(name: str, ids: torch.dtype) -> None:
+    adjacency = adjacency_of(name, ids)
+    w, x = rand(adjacency.n_edges), rand(adjacency.shape[1], 5, seed=1)
+    ours, plain = aggregate(adjacency, w, x), reference.aggregate(adjacency, w, x)
+    assert torch.allclose(ours, plain)
+    for a, b in zip(gradients(ours, w, x), gradients(plain, w, x), strict=True):
+        assert torch.allclose(a, b)
+    single = aggregate(adjacency, w.float(), x.float())
+    torch.testing.assert_close(single.double(), plain, rtol=1e-5, atol=1e-5)
+    if 0 < len(w) < 20:
+        assert gradcheck(lambda w, x: aggregate(adjacency, w, x), (w, x))
+
+
+def test_aggregate_gives_the_same_bits_on_any_number_of_threads(over_threads: Callable[..., list[Any]]) -> None:
+    adjacency = adjacency_of("random")
+    w, x = rand(adjacency.n_edges, dtype=torch.float32), rand(300, 5, seed=1, dtype=torch.float32)
+
+    def run() -> list[torch.Tensor]:
+        out = aggregate(adjacency, w, x)
+        return [out.detach(), *gradients(out, w, x)]
+
+    first, *others = over_threads(run)
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def test_aggregate_and_softmax_equal_dgl(adjacency: Adjacency, edges: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -90,61 +103,12 @@ def test_first_rows_are_the_rows_of_the_whole(adjacency: Adjacency) -> None:
     assert torch.equal(aggregate(part, w[: part.n_edges], x), aggregate(adjacency, w, x)[:4])
 
 
-def test_edge_softmax(adjacency: Adjacency) -> None:
-    score = rand(adjacency.n_edges)
-    weight = edge_softmax(adjacency, score)
-    sums = torch.zeros(N, dtype=torch.float64).index_add(0, adjacency.heads(), weight)
-    with_edges = adjacency.indptr.diff() > 0
-    assert torch.allclose(sums, with_edges.double())
-    shift = torch.arange(N, dtype=torch.float64)[adjacency.heads()]
-    assert torch.allclose(edge_softmax(adjacency, score + shift), weight)
-    assert gradcheck(lambda s: edge_softmax(adjacency, s), (score,))
-
-
-def test_edge_softmax_keeps_parallel_edges_apart_and_is_stable() -> None:
-    adjacency = Adjacency.from_edges(torch.tensor([0, 0, 0, 1]), torch.tensor([1, 1, 2, 0]), (3, 3))
-    weight = edge_softmax(adjacency, torch.tensor([1.0, 1.0, 1.0, 1e4]))
-    assert weight.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1.0])
-    weight = edge_softmax(adjacency, torch.tensor([1e4, -1e4, 0.0, 0.0]))
-    assert weight.tolist() == [1.0, 0.0, 0.0, 1.0]
-
-
 def test_gather_rows_adds_repeated_rows() -> None:
     x, index = rand(6, 3), torch.tensor([1, 1, 4, 0, 1])
-    assert torch.equal(gather_rows(x, index), x[index])
+    ours, plain = gather_rows(x, index), reference.gather_rows(x, index)
+    assert torch.equal(ours, plain)
+    assert torch.allclose(gradients(ours, x)[0], gradients(plain, x)[0])
     assert gradcheck(lambda x: gather_rows(x, index), (x,))
-
-
-def test_relation_project_equals_one_product_per_row() -> None:
-    x, matrix = rand(7, 3), rand(4, 2, 3, seed=1)
-    bounds, rels = [0, 2, 2, 6, 7], torch.tensor([0, 0, 2, 2, 2, 2, 3])
-    assert torch.allclose(relation_project(x, matrix, bounds), torch.einsum("bd,bkd->bk", x, matrix[rels]))
-    assert gradcheck(lambda x, m: relation_project(x, m, bounds), (x, matrix))
-
-
-def attention(adjacency: Adjacency, rels: torch.Tensor) -> KGAttention:
-    return KGAttention(adjacency, rels)
-
-
-def test_attention_scores_equal_the_formula_edge_by_edge(adjacency: Adjacency) -> None:
-    rels = torch.arange(adjacency.n_edges) % 3
-    x, e, w = (t.detach() for t in (rand(N, 4), rand(3, 2, seed=1), rand(3, 2, 4, seed=2)))
-    scores = attention(adjacency, rels).scores(x, e, w)
-    for edge, (h, r, t) in enumerate(zip(adjacency.heads(), rels, adjacency.tail.long(), strict=True)):
-        assert scores[edge].item() == pytest.approx(float((w[r] @ x[t]) @ torch.tanh(w[r] @ x[h] + e[r])))
-
-
-def test_attention_without_projection_is_uniform_and_saturates(adjacency: Adjacency) -> None:
-    rels = torch.zeros(adjacency.n_edges, dtype=torch.int64)
-    x = rand(N, 4).detach()
-    uniform = attention(adjacency, rels)(
-        x, torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 2, 4, dtype=torch.float64)
-    )
-    degree = adjacency.indptr.diff()[adjacency.heads()]
-    assert torch.allclose(uniform, 1 / degree.double())
-    w = rand(1, 2, 4, seed=3).detach()
-    saturated = attention(adjacency, rels).scores(x, torch.full((1, 2), 1e6, dtype=torch.float64), w)
-    assert torch.allclose(saturated, (x[adjacency.tail.long()] @ w[0].T).sum(-1))
 
 
 def test_bi_interaction_by_hand() -> None:
@@ -159,6 +123,10 @@ def test_bi_interaction_by_hand() -> None:
 def test_bi_interaction_gradients_with_and_without_dropout() -> None:
     h, n, w1, w2 = rand(5, 3), rand(5, 3, seed=1), rand(6, 3, seed=2), rand(6, 3, seed=3)
     b1, b2 = rand(6, seed=4), rand(6, seed=5)
+    ours, plain = bi_interaction(h, n, w1, b1, w2, b2), reference.bi_interaction(h, n, w1, b1, w2, b2)
+    assert torch.allclose(ours, plain)
+    for a, b in zip(gradients(ours, h, n, w1, b2), gradients(plain, h, n, w1, b2), strict=True):
+        assert torch.allclose(a, b)
     for p in (0.0, 0.4):
         assert gradcheck(lambda *a, p=p: bi_interaction(*a, dropout=p, seed=11), (h, n, w1, b1, w2, b2))
 
@@ -177,34 +145,6 @@ def test_dropout_rate_scale_and_seed() -> None:
     columns = kept.double()
     correlation = np.corrcoef(columns.numpy().T)
     assert np.abs(correlation - np.eye(6)).max() < 0.1
-
-
-def test_negative_items_avoid_positives_and_are_uniform() -> None:
-    users, items = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 3, 4, 9])
-    sampler = NegativeItems(users, items, 2, 10)
-    batch = torch.zeros(70_000, dtype=torch.int64)
-    drawn = sampler.draw(batch, seed=5)
-    counts = torch.bincount(drawn, minlength=10)
-    assert counts[[0, 3, 4]].sum() == 0
-    expected = 10_000
-    chi_square = float(((counts[counts > 0] - expected) ** 2 / expected).sum())
-    assert chi_square < 22.5  # 99.9 % quantile with 6 degrees of freedom
-    assert torch.equal(drawn, sampler.draw(batch, seed=5))
-    assert not torch.equal(drawn, sampler.draw(batch, seed=6))
-
-
-def test_negative_tails_keep_types_and_avoid_known_tails() -> None:
-    # 2 users, 3 items, 4 entities: nodes 0-1, 2-4, 5-8
-    heads, tails = torch.tensor([0, 2, 2, 2, 5]), torch.tensor([2, 0, 5, 6, 2])
-    sampler = NegativeTails(heads, tails, 2, 3, 9)
-    for head, tail, allowed in ((0, 2, {3, 4}), (2, 0, {1}), (2, 5, {2, 3, 4, 7, 8}), (5, 2, {3, 4, 5, 6, 7, 8})):
-        drawn = sampler.draw(torch.full((500,), head), torch.full((500,), tail), seed=1)
-        assert set(drawn.tolist()) == allowed
-
-
-def test_a_head_that_knows_every_candidate_still_gets_one() -> None:
-    sampler = NegativeItems(torch.zeros(3, dtype=torch.int64), torch.arange(3), 1, 3)
-    assert 0 <= sampler.draw(torch.zeros(1, dtype=torch.int64), seed=0).item() < 3
 
 
 @pytest.mark.gpu
