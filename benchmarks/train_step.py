@@ -153,7 +153,7 @@ def against_recbole(chosen: argparse.Namespace, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         vectors = Path(temporary) / "vectors.npz"
         for _ in range(chosen.rounds):
-            ours.append(run_side("train_step_ours.py", our_task(chosen, folder)))
+            ours.append(run_side("train_step_ours.py", our_task(chosen, folder, steps=chosen.steps)))
             theirs.append(run_side("recbole_side.py", recbole_task(chosen, folder, vectors), chosen.recbole_path))
         again = our_ndcg(folder, vectors)
     a, b = theirs[-1], ours[-1]
@@ -172,11 +172,13 @@ def against_recbole(chosen: argparse.Namespace, folder: Path) -> None:
     print(UNEQUAL_TEXT)
     if chosen.set or chosen.loop:
         print(f"         ours also with {dict(chosen.set)} {dict(chosen.loop)}")
-    if chosen.recbole_steps:
-        done = {phase: min(chosen.recbole_steps, a["steps"][phase] - 1) for phase in a["steps"]}
-        parts = ", ".join(f"{done[phase]} of {a['steps'][phase]} {phase} steps" for phase in done)
-        print(f"note     RecBole's seconds are extrapolated from {parts}; its attention is timed whole")
-    print(f"\n{'':34}{'RecBole 1.2.1':>14}{'kgrec':>12}{'ratio':>9}")
+    for name, steps, result in (("RecBole", chosen.recbole_steps, a), ("kgrec", chosen.steps, b)):
+        if steps:
+            parts = ", ".join(
+                f"{min(steps, total - 1)} of {total} {phase} steps" for phase, total in result["steps"].items()
+            )
+            print(f"note     {name}'s seconds are extrapolated from {parts}; its attention is timed whole")
+    print(f"\n{'':34}{'RecBole 1.2.1':>14}{'kgrec':>14}{'ratio':>9}")
     ratio = 0.0
     for key, label in (
         ("cf", "seconds/epoch, collaborative"), ("kg", "seconds/epoch, triples"), ("attention", "seconds/epoch, attention"),
@@ -184,13 +186,13 @@ def against_recbole(chosen: argparse.Namespace, folder: Path) -> None:
     ):  # fmt: skip
         x, y = min(one.best(key) for one in theirs), min(one.best(key) for one in ours)
         ratio = x / y
-        print(f"{label:34}{x:14.2f}{y:12.2f}{ratio:9.1f}")
-    measured = not chosen.recbole_steps
+        print(f"{label:34}{x:14.2f}{y:14.2f}{ratio:9.1f}")
     for key, label in (("valid", "validation"), ("test", "test")):
-        value = f"{a.last(key):.4f}" if measured else "not measured"
-        print(f"{f'NDCG@20 {label}, {chosen.epochs} epochs':34}{value:>14}{b.last(key):12.4f}")
-    print(f"{'peak memory, MB':34}{a['peak_mb']:14,.0f}{b['peak_mb']:12,.0f}{a['peak_mb'] / b['peak_mb']:9.1f}")
-    print(f"{'set-up, seconds':34}{a['setup']:14.1f}{b['setup']:12.1f}")
+        x = "not measured" if chosen.recbole_steps else f"{a.last(key):.4f}"
+        y = "not measured" if chosen.steps else f"{b.last(key):.4f}"
+        print(f"{f'NDCG@20 {label}, {chosen.epochs} epochs':34}{x:>14}{y:>14}")
+    print(f"{'peak memory, MB':34}{a['peak_mb']:14,.0f}{b['peak_mb']:14,.0f}{a['peak_mb'] / b['peak_mb']:9.1f}")
+    print(f"{'set-up, seconds':34}{a['setup']:14.1f}{b['setup']:14.1f}")
     print("\none model (RecBole's), two evaluators, NDCG@20")
     for key, label in (("valid", "validation"), ("test", "test")):
         difference = abs(a.last(key) - again[key])
@@ -275,13 +277,10 @@ def multi_kg4rec(chosen: argparse.Namespace, folder: Path) -> None:
         loop={key: recipe[key] for key in ("train_batch_size", "kg_batch_size", "learning_rate")},
     )  # fmt: skip
     result = run_side("train_step_ours.py", mode)
-    seconds = result.best("epoch")
     if chosen.steps:
-        done = result["step_seconds"]
-        seconds = sum(np.mean(done[phase]) * result["steps"][phase] for phase in done) + result.best("attention")
         print(f"note     extrapolated from {chosen.steps} steps of each phase")
     print(f"CPU mode {json.dumps({**mode['settings'], **mode['loop']})}")
-    print(f"CPU mode epoch {seconds:.1f} s; peak {result['peak_mb']:,.0f} MB")
+    print(f"CPU mode epoch {result.best('epoch'):.1f} s; peak {result['peak_mb']:,.0f} MB")
 
 
 def _named(folder: Path) -> str:
@@ -319,7 +318,7 @@ def main() -> None:
     parser.add_argument(
         "--recbole-steps", type=int, help="time this many steps of each of RecBole's phases and extrapolate"
     )
-    parser.add_argument("--steps", type=int, help="multi-kg4rec and --profile: steps of each phase")
+    parser.add_argument("--steps", type=int, help="the same of ours; with --profile the steps to look at")
     parser.add_argument("--to-accuracy", type=float, help="NDCG@20 to reach; --epochs is the most epochs")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--set", type=_pair, action="append", default=[], help="key=value of our model's settings")

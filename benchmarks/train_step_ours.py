@@ -30,17 +30,20 @@ from kgrec.training.state import derive_seed
 
 #: family -> what the profiler calls its operators; the first that fits counts
 FAMILIES = {
-    "sampling": r"^sampling$",
-    "aggregation": r"Aggregate",
-    "bi-interaction": r"BiInteraction",
-    "relation projection": r"RelationProject",
-    "edge softmax": r"EdgeSoftmax",
-    "fusion attention": r"scaled_dot_product|flash_attention|softmax",
-    "matrix products": r"aten::(mm|addmm|bmm|baddbmm|matmul|linear)$|mkldnn",
-    "optimizer": r"[Oo]ptimizer|adam|RowAdam",
-    "gather and scatter": r"GatherRows|PutRows|Index|aten::(index|gather|scatter|embedding|sort|argsort|nonzero)",
-    "memory": r"aten::(empty|zeros|zero_|fill_|copy_|clone|cat|stack|resize)|AccumulateGrad",
+    "matrix products": r"aten::(mm|addmm|bmm|baddbmm|matmul|linear|_?scaled_mm)$|mkldnn",
+    "fusion attention": r"scaled_dot_product|flash_attention|aten::_softmax",
+    "optimizer": r"[Oo]ptimizer|adam",
+    "gather and scatter": r"Index|aten::_?(index|gather|scatter|embedding|sort|argsort|nonzero)",
+    "memory": r"aten::(empty|zeros|zero_|fill_|copy_|_to_copy|clone|cat|stack|resize)|AccumulateGrad",
 }
+
+
+def family(operator: str) -> str:
+    """What an operator is counted as; kgrec's own (``_Aggregate``, ``_AggregateBackward``) each as a family of its own name."""
+    name = operator.removeprefix("autograd::engine::evaluate_function: ")
+    if own := re.fullmatch(r"(?:_([A-Z]\w*?)(?:Backward)?|(sampling))", name):
+        return "kgrec " + (own[1] or own[2])
+    return next((kind for kind, pattern in FAMILIES.items() if re.search(pattern, name)), "elementwise and other")
 
 
 class Enough(Exception):
@@ -50,7 +53,8 @@ class Enough(Exception):
 class TimedTrainer(Trainer):
     """The trainer with a clock.
 
-    :param steps: run at most this many steps of each phase; None runs whole phases
+    :param steps: run one step of each phase that is not counted and this many that are, and scale their time up to the whole
+        phase; None runs whole phases
     """
 
     def __init__(self, *args: Any, steps: int | None = None, **named: Any) -> None:
@@ -74,7 +78,7 @@ class TimedTrainer(Trainer):
 
     def _steps(self, phase: str) -> int:
         steps = super()._steps(phase)
-        return min(steps, self.most) if self.most else steps
+        return min(steps, self.most + 1) if self.most else steps
 
     def _phase(self, phase: str, *args: Any) -> Iterator[Any]:
         began = last = time.perf_counter()
@@ -85,6 +89,9 @@ class TimedTrainer(Trainer):
             yield outcome
             last = time.perf_counter()
         self.seconds[phase] = time.perf_counter() - began
+        counted = self.step_seconds[phase][1:]
+        if self.most and counted:
+            self.seconds[phase] = sum(counted) / len(counted) * self.whole_steps(phase)
 
     def _cf_batch(self, *args: Any) -> Any:
         with record_function("sampling"):
@@ -124,9 +131,8 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
     epochs: list[dict[str, float]] = []
 
     def on_epoch(row: dict[str, float]) -> None:
-        epochs.append(
-            {**trainer.seconds, "epoch": row["train_seconds"], "valid": row["valid_NDCG@20"], "test": row["valid_test"]}
-        )
+        seconds = sum(trainer.seconds.values()) if task["steps"] else row["train_seconds"]
+        epochs.append({**trainer.seconds, "epoch": seconds, "valid": row["valid_NDCG@20"], "test": row["valid_test"]})
         print(f"kgrec epoch {len(epochs)} {json.dumps(epochs[-1])}", file=sys.stderr, flush=True)
         target = task["target"]
         if target and epochs[-1]["valid"] >= target and epochs[-1]["test"] >= target:
