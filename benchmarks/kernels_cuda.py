@@ -24,9 +24,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import dropout, leaky_relu
+from torch.nn.functional import dropout, leaky_relu, linear
 
-from kgrec.graphs.ops import Adjacency, KGAttention
+from kgrec.graphs.ops import Adjacency, KGAttention, aggregate
+from kgrec.graphs.ops.propagate import Layer, WeightedGraph
 
 USERS, ITEMS, NODES, INTERACTIONS, TRIPLES, RELATIONS, WIDTH = 6040, 3260, 66444, 667_414, 273_547, 49, 64
 
@@ -60,6 +61,7 @@ def make_graph(scale: float, device: str) -> Graph:
     users, items, nodes, interactions, triples = (
         max(int(scale * n), 8) for n in (USERS, ITEMS, NODES, INTERACTIONS, TRIPLES)
     )
+    nodes = max(nodes, users + items + 8)
 
     def skewed(n: int, count: int, power: float) -> Tensor:
         return (torch.rand(count, generator=draw, dtype=torch.float64) ** power * n).long()
@@ -92,8 +94,8 @@ def cases(graph: Graph, width: int = WIDTH, batch: int = 8192, tile: tuple[int, 
     x, g, w, score, messages = randn(n, width), randn(n, width), randn(m), randn(m), randn(m, width)
     by_tail, x16 = w[a.t_edge], x.bfloat16()
     by_head = torch.stack([heads, tail])
-    csr = torch.sparse_csr_tensor(a.indptr.int(), a.tail, w, a.shape)
-    csr_t = torch.sparse_csr_tensor(a.t_indptr.int(), a.t_head, by_tail, a.shape[::-1])
+    csr = torch.sparse_csr_tensor(a.indptr.int(), a.tail, w, a.shape, check_invariants=False)
+    csr_t = torch.sparse_csr_tensor(a.t_indptr.int(), a.t_head, by_tail, a.shape[::-1], check_invariants=False)
     coo = torch.sparse_coo_tensor(by_head, w, a.shape).coalesce()
     probability = cuda.edge_softmax(a.indptr, score)
     row_bytes, where = 4 * width, heads[:, None].expand(-1, width)
@@ -152,6 +154,31 @@ def cases(graph: Graph, width: int = WIDTH, batch: int = 8192, tile: tuple[int, 
     relation, matrix = randn(n_relations, width), randn(n_relations, width, width) / width**0.5
     attention = KGAttention(a, graph.rels)
     distinct = sum(len(torch.unique(graph.rels * n + nodes)) for nodes in (heads, tail))
+
+    weighted = WeightedGraph.of(a, probability)
+    rows = torch.unique(lookup)
+    layers = [
+        Layer(*(randn(*shape).div(8).requires_grad_() for shape in ((out, into), (out,), (out, into), (out,))))
+        for into, out in ((width, width // 2), (width // 2, width // 4))
+    ]
+    table = x.clone().requires_grad_()
+
+    def gradients(outputs: list[Tensor]) -> list[Tensor]:
+        given = [torch.ones_like(out) for out in outputs]
+        return list(torch.autograd.grad(outputs, [table, *(w for layer in layers for w in layer)], given))
+
+    def propagated() -> list[Tensor]:
+        return gradients(
+            cuda.propagate([weighted] * 2, table, layers, rows, negative_slope=slope, dropout=0.0, seeds=[0, 1])
+        )
+
+    def layer_by_layer() -> list[Tensor]:
+        outputs, y = [table[rows]], table
+        for w1, b1, w2, b2 in layers:
+            near = aggregate(a, weighted.weight, y, weighted.by_tail)
+            y = leaky_relu(linear(y + near, w1, b1), slope) + leaky_relu(linear(y * near, w2, b2), slope)
+            outputs.append(y[rows])
+        return gradients(outputs)
 
     return [
         Case(
@@ -223,6 +250,10 @@ def cases(graph: Graph, width: int = WIDTH, batch: int = 8192, tile: tuple[int, 
         Case(
             "attention refresh", lambda: attention(x, relation, matrix), distinct * 2 * row_bytes + m * (2 * row_bytes + 28),
             2 * distinct * width * width + 2 * m * width,
+        ),
+        Case(
+            "propagate, both ways", propagated, 3 * (m * (row_bytes + 8) + n * 7 * row_bytes),
+            3 * (2 * m * width + 2 * n * width * width), {"layer by layer": layer_by_layer},
         ),
     ]  # fmt: skip
 

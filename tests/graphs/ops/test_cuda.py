@@ -96,7 +96,7 @@ def test_kernels_compile_for_hopper(compiled: dict[str, str]) -> None:
     cuda.pair_dots(x, x, column, column, edge, score)
     cuda.draw_negatives(edge, edge, edge, indptr, edge, 0)
     cuda.bi_activate(x, x, 0.01, 60000, 1.1, 0)
-    cuda.bi_activate_backward(x, x, x, 0.01, 60000, 1.1, 0)
+    cuda.bi_activate_backward(x, x, x, 0.01, 60000, 1.1, 0, edge)
     cuda.bi_combine(x, x)
     cuda.bi_combine_backward(x, x, x, x)
     cuda.block_topk_scan(x.bfloat16(), 0, score, column[None].repeat(n, 1), x, column, indptr, edge)

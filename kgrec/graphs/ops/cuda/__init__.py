@@ -12,6 +12,7 @@ from kgrec.graphs.ops.cuda.block_topk import block_topk_scan
 from kgrec.graphs.ops.cuda.dots import edge_dots, pair_dots
 from kgrec.graphs.ops.cuda.edge_softmax import edge_softmax, edge_softmax_backward
 from kgrec.graphs.ops.cuda.negatives import draw_negatives
+from kgrec.graphs.ops.cuda.propagate import propagate
 from kgrec.graphs.ops.cuda.scatter import scatter_add_rows
 from kgrec.graphs.ops.cuda.segment import segment_reduce, segment_reduce_backward
 from kgrec.graphs.ops.cuda.sum_rows import sum_rows
@@ -27,6 +28,7 @@ __all__ = [
     "edge_softmax",
     "edge_softmax_backward",
     "pair_dots",
+    "propagate",
     "scatter_add_rows",
     "segment_reduce",
     "segment_reduce_backward",

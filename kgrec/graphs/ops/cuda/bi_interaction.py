@@ -3,6 +3,7 @@
 Bound, b bytes per number, N D numbers: combine 4 b, activate 3 b, activate backward 5 b, combine backward 6 b bytes each.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch

@@ -3,6 +3,7 @@
 Bound: reading the tile once, b U T bytes; candidates are rare once the threshold has risen.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch

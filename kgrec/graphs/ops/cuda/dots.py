@@ -4,6 +4,7 @@ Bound: ``edge_dots`` reads M (b D + 4) + b N D bytes and writes 4 M; ``pair_dots
 writes 4 M. Neither is near the arithmetic peak: 2 D flops per edge.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -16,10 +17,10 @@ from kgrec.graphs.ops.cuda.spans import SEGMENT, accumulator, span, spans, tile
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _edge_dots(
-    indptr, column, g, x, out, slot_row, first_slot, n_slots, n_rows, width,
+    begin, end, column, g, x, out, slot_row, first_slot, n_slots, n_rows, width,
     SEGMENT: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    row, start, stop, _, _ = span(tl.program_id(0), indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    row, start, stop, _, _ = span(tl.program_id(0), begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     for at in range(start, stop, BLOCK_E):
         e = at + tl.arange(0, BLOCK_E)
         inside = e < stop
@@ -49,7 +50,7 @@ def edge_dots(indptr: Tensor, column: Tensor, g: Tensor, x: Tensor) -> Tensor:
         n_slots, n_rows = len(plan.slot_row), len(indptr) - 1
         with torch.cuda.device_of(x):
             _edge_dots[(n_slots + n_rows,)](
-                indptr, column, g, x, out, plan.slot_row, plan.first_slot, n_slots, n_rows, width,
+                plan.begin, plan.end, column, g, x, out, plan.slot_row, plan.first_slot, n_slots, n_rows, width,
                 SEGMENT=SEGMENT, ACC=accumulator(x.dtype), num_warps=1, **tile(width, 512),
             )  # fmt: skip
     return out

@@ -4,6 +4,7 @@ Bound: forward reads 4 M + 8 N bytes and writes 4 M; backward reads 8 M + 8 N an
 the cache.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -17,11 +18,11 @@ _ROWS = {"BLOCK_R": 8, "BLOCK_E": 32}
 
 
 @triton.jit
-def _short(indptr, n_rows, SEGMENT: tl.constexpr, BLOCK_R: tl.constexpr):
+def _short(begin, end, n_rows, SEGMENT: tl.constexpr, BLOCK_R: tl.constexpr):
     """Bounds of the rows of a program; long rows are empty here."""
     row = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
-    start = tl.load(indptr + row, mask=row < n_rows, other=0).to(tl.int64)
-    stop = tl.load(indptr + row + 1, mask=row < n_rows, other=0).to(tl.int64)
+    start = tl.load(begin + row, mask=row < n_rows, other=0)
+    stop = tl.load(end + row, mask=row < n_rows, other=0)
     return start, tl.where(stop - start > SEGMENT, start, stop)
 
 
@@ -33,9 +34,17 @@ def _finite(top):
 
 @triton.jit(do_not_specialize=["n_rows"])
 def _forward_short(
-    indptr, score, out, n_rows, SEGMENT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_E: tl.constexpr, ACC: tl.constexpr
+    begin,
+    end,
+    score,
+    out,
+    n_rows,
+    SEGMENT: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    ACC: tl.constexpr,
 ):
-    start, stop = _short(indptr, n_rows, SEGMENT, BLOCK_R)
+    start, stop = _short(begin, end, n_rows, SEGMENT, BLOCK_R)
     longest = tl.max(stop - start, 0)
     lane = start[:, None] + tl.arange(0, BLOCK_E)[None, :]
     top = tl.full((BLOCK_R,), float("-inf"), ACC)
@@ -56,11 +65,21 @@ def _forward_short(
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _forward_slots(
-    indptr, score, slot_top, slot_total, slot_row, first_slot, n_slots, n_rows, SEGMENT: tl.constexpr, ACC: tl.constexpr
+    begin,
+    end,
+    score,
+    slot_top,
+    slot_total,
+    slot_row,
+    first_slot,
+    n_slots,
+    n_rows,
+    SEGMENT: tl.constexpr,
+    ACC: tl.constexpr,
 ):
     """Maximum of a piece and sum of its exponentials under that maximum."""
     slot = tl.program_id(0)
-    _, start, stop, _, mine = span(slot, indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    _, start, stop, _, mine = span(slot, begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     e = start + tl.arange(0, SEGMENT)
     value = tl.load(score + e, mask=e < stop, other=float("-inf")).to(ACC)
     top = tl.max(value, 0)
@@ -70,14 +89,14 @@ def _forward_slots(
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _forward_long(
-    indptr, score, out, slot_top, slot_total, slot_row, first_slot, n_slots, n_rows,
+    begin, end, score, out, slot_top, slot_total, slot_row, first_slot, n_slots, n_rows,
     SEGMENT: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Every piece joins all pieces of its row, in the same order, and writes its own probabilities."""
-    row, start, stop, _, mine = span(tl.program_id(0), indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    row, start, stop, _, mine = span(tl.program_id(0), begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     lane = tl.arange(0, SEGMENT)
     first = tl.load(first_slot + row, mask=mine, other=0)
-    degree = tl.load(indptr + row + 1, mask=mine, other=0) - tl.load(indptr + row, mask=mine, other=0)
+    degree = tl.load(end + row, mask=mine, other=0) - tl.load(begin + row, mask=mine, other=0)
     last = first + tl.cdiv(degree, SEGMENT)
     tops = tl.full((SEGMENT,), float("-inf"), ACC)
     for at in range(first, last, SEGMENT):
@@ -94,10 +113,10 @@ def _forward_long(
 
 @triton.jit(do_not_specialize=["n_rows"])
 def _backward_short(
-    indptr, probability, g, out, n_rows,
+    begin, end, probability, g, out, n_rows,
     SEGMENT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_E: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    start, stop = _short(indptr, n_rows, SEGMENT, BLOCK_R)
+    start, stop = _short(begin, end, n_rows, SEGMENT, BLOCK_R)
     longest = tl.max(stop - start, 0)
     lane = start[:, None] + tl.arange(0, BLOCK_E)[None, :]
     total = tl.zeros((BLOCK_R,), dtype=ACC)
@@ -114,10 +133,20 @@ def _backward_short(
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _backward_slots(
-    indptr, probability, g, slot_total, slot_row, first_slot, n_slots, n_rows, SEGMENT: tl.constexpr, ACC: tl.constexpr
+    begin,
+    end,
+    probability,
+    g,
+    slot_total,
+    slot_row,
+    first_slot,
+    n_slots,
+    n_rows,
+    SEGMENT: tl.constexpr,
+    ACC: tl.constexpr,
 ):
     slot = tl.program_id(0)
-    _, start, stop, _, mine = span(slot, indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    _, start, stop, _, mine = span(slot, begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     e = start + tl.arange(0, SEGMENT)
     p = tl.load(probability + e, mask=e < stop, other=0.0).to(ACC)
     tl.store(slot_total + slot, tl.sum(p * tl.load(g + e, mask=e < stop, other=0.0).to(ACC), 0), mask=mine)
@@ -125,13 +154,13 @@ def _backward_slots(
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _backward_long(
-    indptr, probability, g, out, slot_total, slot_row, first_slot, n_slots, n_rows,
+    begin, end, probability, g, out, slot_total, slot_row, first_slot, n_slots, n_rows,
     SEGMENT: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    row, start, stop, _, mine = span(tl.program_id(0), indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    row, start, stop, _, mine = span(tl.program_id(0), begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     lane = tl.arange(0, SEGMENT)
     first = tl.load(first_slot + row, mask=mine, other=0)
-    degree = tl.load(indptr + row + 1, mask=mine, other=0) - tl.load(indptr + row, mask=mine, other=0)
+    degree = tl.load(end + row, mask=mine, other=0) - tl.load(begin + row, mask=mine, other=0)
     last = first + tl.cdiv(degree, SEGMENT)
     totals = tl.zeros((SEGMENT,), dtype=ACC)
     for at in range(first, last, SEGMENT):
@@ -157,16 +186,17 @@ def edge_softmax(indptr: Tensor, score: Tensor) -> Tensor:
     out, kind = torch.empty_like(score), {"SEGMENT": SEGMENT, "ACC": accumulator(score.dtype)}
     if not score.numel():
         return out
-    slots = _slots(spans(indptr, len(score)), n_rows)
+    plan = spans(indptr, len(score))
+    slots = _slots(plan, n_rows)
     with torch.cuda.device_of(score):
         _forward_short[(triton.cdiv(n_rows, _ROWS["BLOCK_R"]),)](
-            indptr, score, out, n_rows, num_warps=1, **_ROWS, **kind
+            plan.begin, plan.end, score, out, n_rows, num_warps=1, **_ROWS, **kind
         )
         if slots[2]:
             real = torch.float64 if score.dtype == torch.float64 else torch.float32
             top, total = score.new_empty(2, slots[2], dtype=real)
-            _forward_slots[(slots[2],)](indptr, score, top, total, *slots, num_warps=1, **kind)
-            _forward_long[(slots[2],)](indptr, score, out, top, total, *slots, num_warps=1, **kind)
+            _forward_slots[(slots[2],)](plan.begin, plan.end, score, top, total, *slots, num_warps=1, **kind)
+            _forward_long[(slots[2],)](plan.begin, plan.end, score, out, top, total, *slots, num_warps=1, **kind)
     return out
 
 
@@ -181,13 +211,14 @@ def edge_softmax_backward(indptr: Tensor, probability: Tensor, g: Tensor) -> Ten
     out, kind = torch.empty_like(g), {"SEGMENT": SEGMENT, "ACC": accumulator(g.dtype)}
     if not g.numel():
         return out
-    slots = _slots(spans(indptr, len(g)), n_rows)
+    plan = spans(indptr, len(g))
+    slots = _slots(plan, n_rows)
     with torch.cuda.device_of(g):
         _backward_short[(triton.cdiv(n_rows, _ROWS["BLOCK_R"]),)](
-            indptr, probability, g, out, n_rows, num_warps=1, **_ROWS, **kind
+            plan.begin, plan.end, probability, g, out, n_rows, num_warps=1, **_ROWS, **kind
         )
         if slots[2]:
             total = g.new_empty(slots[2], dtype=torch.float64 if g.dtype == torch.float64 else torch.float32)
-            _backward_slots[(slots[2],)](indptr, probability, g, total, *slots, num_warps=1, **kind)
-            _backward_long[(slots[2],)](indptr, probability, g, out, total, *slots, num_warps=1, **kind)
+            _backward_slots[(slots[2],)](plan.begin, plan.end, probability, g, total, *slots, num_warps=1, **kind)
+            _backward_long[(slots[2],)](plan.begin, plan.end, probability, g, out, total, *slots, num_warps=1, **kind)
     return out

@@ -1,5 +1,6 @@
 """The hash behind every random number: splitmix64 of a counter, the same bits as on the CPU."""
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import triton

@@ -4,6 +4,7 @@ Bound: 40 bytes per draw in and out, and some log2(degree) dependent reads of th
 the cache; latency, not bandwidth, is the limit.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -52,12 +53,13 @@ def _draw(
 def draw_negatives(rows: Tensor, low: Tensor, high: Tensor, indptr: Tensor, known: Tensor, seed: int) -> Tensor:
     """One value of ``low[b]:high[b]`` that row ``rows[b]`` does not know, or the last tried (see ``MAX_TRIES``).
 
-    :param rows, low, high: shape: (B,), int64
-    :param indptr: shape: (N + 1,), int64
-    :param known: shape: (K,), int64, sorted within each row
+    :param rows, low, high: shape: (B,), int32 or int64
+    :param indptr: shape: (N + 1,), int32 or int64
+    :param known: shape: (K,), int32 or int64, sorted within each row
     :return: shape: (B,), int64
     """
-    out = torch.empty_like(rows)
+    rows, low, high = rows.contiguous(), low.contiguous(), high.contiguous()
+    out = torch.empty_like(rows, dtype=torch.int64)
     if len(out):
         with torch.cuda.device_of(out):
             _draw[(triton.cdiv(len(out), 128),)](

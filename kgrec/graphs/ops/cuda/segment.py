@@ -3,6 +3,7 @@
 Bound: reads b M D + 8 N bytes, writes b N D, and 8 N D for the places of the maxima.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 from typing import Literal
@@ -35,22 +36,26 @@ def _max(
         found = tl.zeros((BLOCK_E, BLOCK_D), dtype=tl.int64) + e[:, None]
         if HAS_PLACE:
             found = tl.load(place + offset, mask=here, other=0)
-        better = here & ((value > best) | (where == none))
+        better = here & ((value > best) | (where == none) | ((value != value) & (best == best)))
         best = tl.where(better, value, best)
         where = tl.where(better, found, where)
-    top = tl.max(best, 0)
+    # a NaN wins over numbers, the first over later ones
+    undefined = tl.min(tl.where(best != best, where, none), 0)
+    top = tl.max(tl.where(best == best, best, float("-inf")), 0)
     first = tl.min(tl.where((best == top[None, :]) & (where != none), where, none), 0)
-    return tl.where(first == none, 0.0, top), tl.where(first == none, -1, first)
+    first = tl.where(undefined != none, undefined, first)
+    top = tl.where(undefined != none, float("nan"), tl.where(first == none, 0.0, top))
+    return top, tl.where(first == none, -1, first)
 
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _max_spans(
-    indptr, x, out, place, partial, slot_place, slot_row, first_slot, n_slots, n_rows, width,
+    begin, end, x, out, place, partial, slot_place, slot_row, first_slot, n_slots, n_rows, width,
     SEGMENT: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     j = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
-    row, start, stop, is_slot, mine = span(program, indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    row, start, stop, is_slot, mine = span(program, begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     top, first = _max(x, x, start, stop, j, width, False, BLOCK_E, BLOCK_D, ACC)
     slot = program.to(tl.int64) * width + j
     tl.store(partial + slot, top, mask=j < tl.where(mine & is_slot, width, 0))
@@ -61,13 +66,13 @@ def _max_spans(
 
 @triton.jit(do_not_specialize=["n_rows"])
 def _max_slots(
-    indptr, partial, slot_place, out, place, long_row, first_slot, n_rows, width,
+    begin, end, partial, slot_place, out, place, long_row, first_slot, n_rows, width,
     SEGMENT: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     j = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     row = tl.load(long_row + tl.program_id(0))
     used = row < n_rows
-    degree = tl.load(indptr + row + 1, mask=used, other=0) - tl.load(indptr + row, mask=used, other=0)
+    degree = tl.load(end + row, mask=used, other=0) - tl.load(begin + row, mask=used, other=0)
     start = tl.load(first_slot + row, mask=used, other=0)
     stop = start + tl.cdiv(degree, SEGMENT)
     top, first = _max(partial, slot_place, start, stop, j, width, True, BLOCK_E, BLOCK_D, ACC)
@@ -95,12 +100,12 @@ def segment_reduce(indptr: Tensor, x: Tensor, kind: Kind) -> tuple[Tensor, Tenso
     columns = triton.cdiv(width, shape["BLOCK_D"])
     with torch.cuda.device_of(x):
         _max_spans[(n_slots + n_rows, columns)](
-            indptr, x, out, place, partial, slot_place, plan.slot_row, plan.first_slot, n_slots, n_rows, width,
+            plan.begin, plan.end, x, out, place, partial, slot_place, plan.slot_row, plan.first_slot, n_slots, n_rows, width,
             SEGMENT=SEGMENT, ACC=sums, num_warps=1, **shape,
         )  # fmt: skip
         if n_long:
             _max_slots[(n_long, columns)](
-                indptr, partial, slot_place, out, place, plan.long_row, plan.first_slot, n_rows, width,
+                plan.begin, plan.end, partial, slot_place, out, place, plan.long_row, plan.first_slot, n_rows, width,
                 SEGMENT=SEGMENT, ACC=sums, num_warps=1, **shape,
             )  # fmt: skip
     return out, place

@@ -6,6 +6,7 @@ order. Numbers of slots and of long rows are bounds known from the number of edg
 programs beyond the true number find an empty span.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,8 +24,14 @@ SEGMENT = 256
 
 @dataclass(frozen=True)
 class Spans:
-    """Where the pieces of the long rows lie. Legend: N rows, S slots (at most 2 M / SEGMENT), L long rows (at most M / SEGMENT)."""
+    """Where rows begin and end, and where the pieces of the long ones lie.
 
+    Legend: N rows, S slots (at most 2 M / SEGMENT), L long rows (at most M / SEGMENT).
+    """
+
+    #: shape: (N,), int64; edges of row n are ``begin[n]:end[n]``
+    begin: Tensor
+    end: Tensor
     #: shape: (S,), int64; row of each slot, N where the slot is unused
     slot_row: Tensor
     #: shape: (N,), int64; number of slots before those of each row
@@ -36,37 +43,43 @@ class Spans:
 _PLANS: Any = WeakTensorKeyDictionary()
 
 
-def spans(indptr: Tensor, n_edges: int) -> Spans:
-    """The spans of compressed rows. Made once per ``indptr`` tensor, which must not change afterwards.
+def spans(indptr: Tensor, n_edges: int, rows: Tensor | None = None) -> Spans:
+    """The spans of compressed rows. Those of all rows are made once per ``indptr`` tensor, which must not change afterwards.
 
-    :param indptr: shape: (N + 1,), int32 or int64
+    :param indptr: shape: (N' + 1,), int32 or int64
     :param n_edges: M, ``indptr[-1]``
+    :param rows: shape: (N,), int64, distinct; the rows to plan for, all of them if None
     """
+    if rows is not None:
+        return _plan(indptr[rows].long(), indptr[rows + 1].long(), n_edges)
     plan = _PLANS.get(indptr)
-    if plan is None:
-        degree = indptr.diff().long()
-        slots = torch.where(degree > SEGMENT, (degree + SEGMENT - 1) // SEGMENT, 0)
-        after = slots.cumsum(0)
-        n_long = n_edges // (SEGMENT + 1)
-        n_slots = n_long + n_edges // SEGMENT  # a row of d edges has at most 1 + d / SEGMENT
-        count = torch.arange(n_slots, device=indptr.device)
-        plan = Spans(
-            torch.searchsorted(after, count, right=True),
-            after - slots,
-            torch.searchsorted((slots > 0).cumsum(0), count[:n_long], right=True),
+    if plan is None:  # copies, since a view would keep its key alive
+        plan = _PLANS[indptr] = _plan(
+            indptr[:-1].to(torch.int64, copy=True), indptr[1:].to(torch.int64, copy=True), n_edges
         )
-        _PLANS[indptr] = plan
     return plan
 
 
+def _plan(begin: Tensor, end: Tensor, n_edges: int) -> Spans:
+    degree = end - begin
+    slots = torch.where(degree > SEGMENT, (degree + SEGMENT - 1) // SEGMENT, 0)
+    after = slots.cumsum(0)
+    n_long = n_edges // (SEGMENT + 1)
+    n_slots = n_long + n_edges // SEGMENT  # a row of d edges has at most 1 + d / SEGMENT
+    count = torch.arange(n_slots, device=begin.device)
+    slot_row = torch.searchsorted(after, count, right=True)
+    long_row = torch.searchsorted((slots > 0).cumsum(0), count[:n_long], right=True)
+    return Spans(begin, end, slot_row, after - slots, long_row)
+
+
 @triton.jit
-def span(program, indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT: tl.constexpr):
+def span(program, begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT: tl.constexpr):
     """(row, first edge, one past the last edge, is it a slot, is there anything to write) of a program: slots come first."""
     is_slot = program < n_slots
     row = tl.where(is_slot, tl.load(slot_row + program, mask=is_slot, other=0), (program - n_slots).to(tl.int64))
     used = row < n_rows
-    start = tl.load(indptr + row, mask=used, other=0).to(tl.int64)
-    stop = tl.load(indptr + row + 1, mask=used, other=0).to(tl.int64)
+    start = tl.load(begin + row, mask=used, other=0)
+    stop = tl.load(end + row, mask=used, other=0)
     mine = used & (is_slot | (stop - start <= SEGMENT))
     before = tl.load(first_slot + row, mask=used & is_slot, other=0)
     start = tl.where(is_slot & used, start + (program - before) * SEGMENT, start)

@@ -3,6 +3,7 @@
 Bound: M (b D + 4 + 4) + b N D bytes at b bytes per number of ``x``; tables smaller than the L2 cache are read from there.
 """
 
+# mypy: allow-incomplete-defs
 from __future__ import annotations
 
 import torch
@@ -40,13 +41,13 @@ def _sum(
 
 @triton.jit(do_not_specialize=["n_slots", "n_rows"])
 def _sum_spans(
-    indptr, column, weight, edge, x, out, partial, slot_row, first_slot, n_slots, n_rows, width,
+    begin, end, column, weight, edge, x, out, partial, slot_row, first_slot, n_slots, n_rows, width,
     HAS_COLUMN: tl.constexpr, HAS_WEIGHT: tl.constexpr, HAS_EDGE: tl.constexpr, MEAN: tl.constexpr,
     SEGMENT: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     j = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
-    row, start, stop, is_slot, mine = span(program, indptr, slot_row, first_slot, n_slots, n_rows, SEGMENT)
+    row, start, stop, is_slot, mine = span(program, begin, end, slot_row, first_slot, n_slots, n_rows, SEGMENT)
     total = _sum(
         column, weight, edge, x, start, stop, j, width, HAS_COLUMN, HAS_WEIGHT, HAS_EDGE, BLOCK_E, BLOCK_D, ACC
     )
@@ -58,14 +59,13 @@ def _sum_spans(
 
 @triton.jit(do_not_specialize=["n_rows"])
 def _sum_slots(
-    indptr, partial, out, long_row, first_slot, n_rows, width,
+    begin, end, partial, out, long_row, first_slot, n_rows, width,
     MEAN: tl.constexpr, SEGMENT: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     j = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     row = tl.load(long_row + tl.program_id(0))
     used = row < n_rows
-    start = tl.load(indptr + row, mask=used, other=0).to(tl.int64)
-    degree = tl.load(indptr + row + 1, mask=used, other=0).to(tl.int64) - start
+    degree = tl.load(end + row, mask=used, other=0) - tl.load(begin + row, mask=used, other=0)
     first = tl.load(first_slot + row, mask=used, other=0)
     last = first + tl.cdiv(degree, SEGMENT)
     total = _sum(partial, partial, partial, partial, first, last, j, width, False, False, False, BLOCK_E, BLOCK_D, ACC)
@@ -76,7 +76,7 @@ def _sum_slots(
 
 def sum_rows(
     indptr: Tensor, column: Tensor | None, weight: Tensor | None, x: Tensor, edge: Tensor | None = None, *,
-    mean: bool = False, dtype: torch.dtype | None = None,
+    rows: Tensor | None = None, mean: bool = False, dtype: torch.dtype | None = None,
 ) -> Tensor:  # fmt: skip
     """Weighted sum of the rows of ``x`` over the edges of each row; a row without edges gets zeros.
 
@@ -85,30 +85,31 @@ def sum_rows(
     :param weight: shape: (M,), None for ones
     :param x: shape: (C, D), float32, float64, bfloat16 or float16
     :param edge: shape: (M,), int32 or int64; edge e then weighs ``weight[edge[e]]``, so the transpose needs no copy of the weights
+    :param rows: shape: (R,), int64, distinct; the rows to sum, all of them if None
     :param mean: divide by the number of edges
     :param dtype: of the result, ``x``'s if None
-    :return: shape: (N, D)
+    :return: shape: (N, D), or (R, D)
     """
-    x, n_rows, width = x.contiguous(), len(indptr) - 1, x.shape[1]
+    x, n_rows, width = x.contiguous(), len(indptr) - 1 if rows is None else len(rows), x.shape[1]
     n_edges = len(x) if column is None else len(column)
     out = x.new_empty(n_rows, width, dtype=dtype)
     if not out.numel():
         return out
-    plan, sums = spans(indptr, n_edges), accumulator(x.dtype)
+    plan, sums = spans(indptr, n_edges, rows), accumulator(x.dtype)
     n_slots, n_long = len(plan.slot_row), len(plan.long_row)
     partial = x.new_empty(n_slots, width, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
     shape = tile(width)
     columns = triton.cdiv(width, shape["BLOCK_D"])
     with torch.cuda.device_of(x):
         _sum_spans[(n_slots + n_rows, columns)](
-            indptr, x if column is None else column, x if weight is None else weight, x if edge is None else edge,
+            plan.begin, plan.end, x if column is None else column, x if weight is None else weight, x if edge is None else edge,
             x, out, partial, plan.slot_row, plan.first_slot, n_slots, n_rows, width,
             HAS_COLUMN=column is not None, HAS_WEIGHT=weight is not None, HAS_EDGE=edge is not None, MEAN=mean,
             SEGMENT=SEGMENT, ACC=sums, num_warps=1, **shape,
         )  # fmt: skip
         if n_long:
             _sum_slots[(n_long, columns)](
-                indptr, partial, out, plan.long_row, plan.first_slot, n_rows, width,
+                plan.begin, plan.end, partial, out, plan.long_row, plan.first_slot, n_rows, width,
                 MEAN=mean, SEGMENT=SEGMENT, ACC=sums, num_warps=1, **shape,
             )  # fmt: skip
     return out
