@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from kgrec.config import Settings
 from kgrec.errors import TrainingError
 from kgrec.graphs.data import GraphData
-from kgrec.graphs.ops import Adjacency, KGAttention, gather_rows
+from kgrec.graphs.ops import Adjacency, KGAttention, WeightedGraph, gather_rows
 from kgrec.graphs.sampling import NeighbourhoodSampler
 from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
-from kgrec.models.blocks.attentive_gnn import AttentiveGNN, WeightedGraph, jump_concat
+from kgrec.models.blocks.attentive_gnn import AttentiveGNN, jump_concat
 from kgrec.models.blocks.losses import bpr_loss, embedding_l2
 from kgrec.models.blocks.sampled_gnn import sampled_represent
 from kgrec.models.blocks.sharded_table import ShardedTable
@@ -98,16 +98,15 @@ class KGAT(TwoTowerRecommender):
 
     def encode(self) -> Tensor:
         """Representations of users and items: all layers of all streams side by side. shape: (U + I, D)"""
-        rows = self.n_users + self.n_items
-        return torch.cat(
-            [jump_concat([x[:rows] for x in layers], self.settings.layer_norm_l2) for layers in self._layers()], 1
-        )
+        return self._rows(torch.arange(self.n_users + self.n_items, device=self.node.device))
 
-    def _layers(self) -> list[list[Tensor]]:
-        return [
-            self.gnn[stream](x, *self._weighted(stream), seed=self.step_seed + 0xD1342543DE82EF95 * number)
+    def _rows(self, rows: Tensor) -> Tensor:
+        """Representations of some distinct users and items, ascending. shape: (R,) -> (R, D)"""
+        streams = [
+            self.gnn[stream](x, *self._weighted(stream), rows, seed=self.step_seed + 0xD1342543DE82EF95 * number)
             for number, (stream, x) in enumerate(self.inputs().items())
         ]
+        return torch.cat([jump_concat(layers, self.settings.layer_norm_l2) for layers in streams], 1)
 
     def _weighted(self, stream: str) -> tuple[WeightedGraph, WeightedGraph]:
         """The graph and its first rows with the stream's attention, made anew when the attention has changed."""
@@ -135,8 +134,8 @@ class KGAT(TwoTowerRecommender):
         """
         if self.training and self.neighbourhood is not None:
             return sampled_represent(self, nodes)
-        streams = [[gather_rows(x, nodes) for x in layers] for layers in self._layers()]
-        return torch.cat([jump_concat(layers, self.settings.layer_norm_l2) for layers in streams], 1)
+        distinct, position = torch.unique(nodes, return_inverse=True)
+        return gather_rows(self._rows(distinct), position)
 
     def lookup(self, nodes: Tensor) -> Tensor:
         """Id vectors of some nodes, with gradient. shape: (B,), int64 -> (B, d)"""

@@ -11,16 +11,21 @@ from kgrec.graphs.ops.bi_interaction import bi_interaction
 from kgrec.graphs.ops.edge_softmax import edge_softmax
 from kgrec.graphs.ops.gather import gather_rows
 from kgrec.graphs.ops.negatives import NegativeItems, NegativeTails
+from kgrec.graphs.ops.propagate import Layer, WeightedGraph, can_propagate, propagate
 from kgrec.graphs.ops.relation_project import relation_project
 
 __all__ = [
     "Adjacency",
     "KGAttention",
+    "Layer",
     "NegativeItems",
     "NegativeTails",
+    "WeightedGraph",
     "aggregate",
     "bi_interaction",
+    "can_propagate",
     "edge_softmax",
     "gather_rows",
+    "propagate",
     "relation_project",
 ]

@@ -48,7 +48,7 @@ class Adjacency:
         t_indptr = _indptr(tails[t_edge], shape[1])
         return cls(
             shape, indptr, tails.to(torch.int32), t_indptr, heads[t_edge].to(torch.int32), t_edge,
-            _chunks(indptr), _chunks(t_indptr),
+            row_chunks(indptr), row_chunks(t_indptr),
         )  # fmt: skip
 
     @property
@@ -78,9 +78,9 @@ def _indptr(sorted_ids: Tensor, n: int) -> Tensor:
     return indptr
 
 
-def _chunks(indptr: Tensor) -> Tensor:
-    """Row bounds such that every chunk has about the same number of rows plus edges."""
-    load = indptr + torch.arange(len(indptr), device=indptr.device)
+def row_chunks(indptr: Tensor, row_cost: int = 1) -> Tensor:
+    """Row bounds such that every chunk has about the same work, an edge counting 1 and a row ``row_cost``."""
+    load = indptr + row_cost * torch.arange(len(indptr), device=indptr.device)
     targets = torch.linspace(0, float(load[-1]), _CHUNKS + 1, dtype=torch.float64, device=indptr.device).long()
     bounds = torch.searchsorted(load, targets)
     bounds[0], bounds[-1] = 0, len(indptr) - 1

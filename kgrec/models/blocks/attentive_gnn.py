@@ -5,28 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kgrec.graphs.ops import Adjacency, aggregate, bi_interaction
-
-
-class WeightedGraph(NamedTuple):
-    """An adjacency with constant edge weights, made once and used for many steps."""
-
-    adjacency: Adjacency
-    #: shape: (M,), in the order of the adjacency's edges, and in the order by tail
-    weight: Tensor
-    by_tail: Tensor
-
-    @classmethod
-    def of(cls, adjacency: Adjacency, weight: Tensor) -> WeightedGraph:
-        """Weights of the adjacency's edges, the first M of ``weight``."""
-        weight = weight[: adjacency.n_edges]
-        return cls(adjacency, weight, weight[adjacency.t_edge])
+from kgrec.graphs.ops import Layer, WeightedGraph, aggregate, bi_interaction, can_propagate, gather_rows, propagate
 
 
 class BiInteraction(nn.Module):
@@ -49,28 +33,35 @@ class AttentiveGNN(nn.Module):
 
     def __init__(self, widths: Sequence[int], dropout: float, negative_slope: float) -> None:
         super().__init__()
+        self.widths = tuple(widths)
         self.layers = nn.ModuleList(BiInteraction(a, b) for a, b in pairwise(widths))
         self.dropout, self.negative_slope = dropout, negative_slope
 
-    def forward(self, x: Tensor, graph: WeightedGraph, target: WeightedGraph, seed: int = 0) -> list[Tensor]:
-        """Vectors of layers 0..L.
+    def forward(
+        self, x: Tensor, graph: WeightedGraph, target: WeightedGraph, rows: Tensor, seed: int = 0
+    ) -> list[Tensor]:
+        """Vectors of layers 0..L of some rows.
 
         :param x: shape: (N, d_0)
-        :param target: first rows of ``graph``; the last layer is computed for these alone
-        :return: L + 1 tensors of at least as many rows as ``target`` has
+        :param target: first rows of ``graph``, all of ``rows`` among them
+        :param rows: shape: (R,), int64, ascending and distinct
+        :return: L + 1 tensors (R, d_l)
         """
-        outputs = [x]
-        for number, layer in enumerate(self.layers):
-            last = number == len(self.layers) - 1
-            adjacency, attention, by_tail = target if last else graph
+        dropout = self.dropout if self.training else 0.0
+        seeds = [seed + 0x632BE59BD9B4E019 * (number + 1) for number in range(len(self.layers))]
+        layers = [Layer(w.sum.weight, w.sum.bias, w.product.weight, w.product.bias) for w in self.layers]
+        if can_propagate(x, self.widths):
+            graphs = [graph] * (len(layers) - 1) + [target]
+            return propagate(graphs, x, layers, rows, negative_slope=self.negative_slope, dropout=dropout, seeds=seeds)
+        outputs = [gather_rows(x, rows)]
+        for number, layer in enumerate(layers):
+            adjacency, attention, by_tail = target if number == len(layers) - 1 else graph
             neighbourhood = aggregate(adjacency, attention, x, by_tail)  # eq. (7)
             x = bi_interaction(  # eq. (9)
-                x[: adjacency.shape[0]], neighbourhood,
-                layer.sum.weight, layer.sum.bias, layer.product.weight, layer.product.bias,
-                negative_slope=self.negative_slope, dropout=self.dropout if self.training else 0.0,
-                seed=seed + 0x632BE59BD9B4E019 * (number + 1),
+                x[: adjacency.shape[0]], neighbourhood, *layer,
+                negative_slope=self.negative_slope, dropout=dropout, seed=seeds[number],
             )  # fmt: skip
-            outputs.append(x)
+            outputs.append(gather_rows(x, rows))
         return outputs
 
 
