@@ -1,5 +1,6 @@
 """A trained model on disk is a folder: weights in safetensors, ``config.json`` with the model's name, settings and the sizes
-it was trained for. Nothing is pickled."""
+it was trained for. Nothing is pickled, and nothing says how many processes trained it: a table whose rows several share out is
+whole on disk. What saves or loads a model is called by all of them; the first one writes."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from kgrec.data.io import atomic_file, read_json, write_json
 from kgrec.errors import CheckpointError, DataError
 from kgrec.graphs.data import GraphData
 from kgrec.models.base import Recommender
+from kgrec.models.blocks.sharded_table import ShardedTable, is_first
 from kgrec.models.registry import MODELS, build_model
 from kgrec.version import __version__
 
@@ -42,6 +44,39 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
 
 
+def whole_state(model: Recommender) -> dict[str, Tensor]:
+    """Parameters and buffers with every table whole, in the first process; tables are left out in the others."""
+    state: dict[str, Tensor] = model.state_dict()
+    for name, table in _tables(model).items():
+        whole = table.gather(state.pop(name))
+        if whole is not None:
+            state[name] = whole
+    return state
+
+
+def load_whole(model: Recommender, state: Mapping[str, Tensor]) -> None:
+    """Load what :func:`whole_state` gave; of a table this process takes its own rows.
+
+    :raises RuntimeError: as ``load_state_dict``
+    """
+    tables = _tables(model)
+    for name, table in tables.items():
+        if name in state and len(state[name]) != table.n_rows:
+            raise RuntimeError(f"size mismatch for {name}: {len(state[name])} rows, the model has {table.n_rows}")
+    model.load_state_dict({k: tables[k].own_rows(v) if k in tables else v for k, v in state.items()})
+
+
+def _tables(model: Recommender) -> dict[str, ShardedTable]:
+    return {name: table for name, table in getattr(model, "tables", {}).items() if table.world > 1}
+
+
+def save_weights(model: Recommender, path: Path) -> None:
+    """Write the weights of a model that :func:`load_weights` loads."""
+    state = whole_state(model)
+    if is_first():
+        save_tensors(state, path, {"format": "pt"})
+
+
 def save_model(
     model: Recommender, name: str, data: GraphData, folder: Path, training: dict[str, Any] | None = None
 ) -> None:
@@ -51,8 +86,11 @@ def save_model(
     :param training: how it was trained, kept for the reader in ``config.json``
     """
     folder = Path(folder)
+    state = whole_state(model)
+    if not is_first():
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(model.state_dict(), folder / WEIGHTS, {"format": "pt"})
+    save_tensors(state, folder / WEIGHTS, {"format": "pt"})
     config = {
         "format_version": FORMAT_VERSION,
         "kgrec_version": __version__,
@@ -60,7 +98,7 @@ def save_model(
         "kind": type(model).kind,
         "settings": model.settings.model_dump(mode="json"),
         "sizes": sizes(data),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(state[name].numel() for name, _ in model.named_parameters()),
         "training": training or {},
     }
     write_json(config, folder / CONFIG)
@@ -113,7 +151,7 @@ def load_weights(model: Recommender, path: Path) -> None:
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); restore it or train the model again") from None
     try:
-        model.load_state_dict(tensors)
+        load_whole(model, tensors)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(f"{path}: holds other weights than the model needs ({first})") from None

@@ -7,6 +7,7 @@ import ctypes
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from pydantic import Field
 
 from kgrec.config import Settings, parse_settings
 from kgrec.data.io import atomic_file, atomic_folder, sha256_file
-from kgrec.device import find_device
 from kgrec.errors import ConfigError, DataError, TrainingError
-from kgrec.evaluation.protocol import EvaluateSettings, evaluate, read_pairs
+from kgrec.evaluation.protocol import EvaluateSettings, evaluated_users, mean_metrics, measure, rank_users, read_pairs
 from kgrec.evaluation.ranking import UserItems
 from kgrec.graphs.data import GraphData, load_graph
 from kgrec.graphs.vocab import read_vocabulary
@@ -26,6 +26,7 @@ from kgrec.models.base import Recommender
 from kgrec.models.checkpoint import save_model
 from kgrec.models.registry import MODELS, build_model, model_class
 from kgrec.progress import get_logger
+from kgrec.training.distributed import Group, joined, own_device
 from kgrec.training.loop import LoopSettings, Trainer
 from kgrec.training.state import derive_seed, state_key
 
@@ -54,6 +55,8 @@ class TrainSettings(LoopSettings):
     """``auto``: CUDA if there is one, else CPU."""
     seed: int = 42
     """Of weights, order, negatives, dropout."""
+    timeout: float = Field(1800, gt=0)
+    """Seconds a process waits for the others before all end with an error, where `torchrun` started several."""
 
 
 def train_models(
@@ -68,14 +71,26 @@ def train_models(
     :param split: folder of the split stage; its validation part chooses the epoch
     :param state: folder of resumable training states, kept outside ``out``
     :param on_epoch: called with each finished epoch's row, the entry's name under ``model``
+    Where ``torchrun`` started several processes, all of them call it: they train each entry together, and the first one writes.
+
     :return: per entry: best epoch, validation metrics, parameters, seconds
-    :raises ConfigError: an unknown model, key or device
-    :raises TrainingError: no training interactions, a graph without edges, a loss that is not finite
+    :raises ConfigError: an unknown model, key or device; more processes than slices
+    :raises TrainingError: no training interactions, a graph without edges, a loss that is not finite, a process that failed
     :raises CheckpointError: a training state is damaged
     """
     loops = {name: _loop(name, entry, settings) for name, entry in settings.models.items()}
-    device = find_device(settings.device)
+    device = own_device(settings.device)
     keep_memory()
+    with joined(device, settings.timeout) as group:
+        for loop in loops.values():
+            group.check_slices(loop.slices)
+        return _train_all(graph, split, out, settings, loops, state, on_epoch, device, group)
+
+
+def _train_all(
+    graph: Path, split: Path, out: Path, settings: TrainSettings, loops: Mapping[str, LoopSettings], state: Path,
+    on_epoch: OnEpoch | None, device: torch.device, group: Group,
+) -> dict[str, Any]:  # fmt: skip
     data = load_graph(graph)
     vocabulary = read_vocabulary(graph / "vocab.parquet")
     pairs = read_pairs(split / "valid.parquet", vocabulary)
@@ -92,7 +107,8 @@ def train_models(
     inputs["valid.parquet"] = sha256_file(split / "valid.parquet")
     moved = data.to(device)
     summary: dict[str, Any] = {}
-    with atomic_folder(out) as temporary:
+    # the other processes write nothing
+    with atomic_folder(out) if group.first else nullcontext(out) as temporary:
         for name, entry in settings.models.items():
             summary[name] = _train_one(
                 name,
@@ -136,13 +152,16 @@ def _train_one(
     model = build_model(registered, on_cpu, entry.settings).to(device)
 
     def validate(model: Recommender) -> dict[str, float]:
-        return evaluate(model, None, train, valid, protocol, device=device)
+        return _validate(model, train, valid, protocol, device)
 
     def report(row: dict[str, float]) -> None:
         if on_epoch:
             on_epoch({"model": name, **row})
 
-    log.info("training", model=name, parameters=sum(p.numel() for p in model.parameters()), device=str(device))
+    parameters = sum(p.numel() for p in model.parameters())
+    group = Group.current()
+    if group.first:
+        log.info("training", model=name, parameters=parameters, device=str(device), processes=group.world)
     started = time.perf_counter()
     if model.phases:
         key = state_key(
@@ -163,10 +182,11 @@ def _train_one(
             "seconds": time.perf_counter() - started,
         }
         history, reason = [best], "closed form"
-        report(best)
+        if group.first:
+            report(best)
     summary = {
         "model": registered,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameters,
         "best_epoch": int(best["epoch"]),
         "epochs": int(history[-1]["epoch"]),
         "ended": reason,
@@ -180,8 +200,24 @@ def _train_one(
         folder,
         {**loop.model_dump(mode="json"), "seed": seed, "device": device.type, **summary},
     )
-    _write_history(history, folder / "history.csv")
+    if group.first:
+        _write_history(history, folder / "history.csv")
     return summary
+
+
+def _validate(
+    model: Recommender, train: UserItems, valid: UserItems, protocol: EvaluateSettings, device: torch.device
+) -> dict[str, float]:
+    """Metrics over all users with a validation item; each process ranks for its share of them."""
+    group, users, training = Group.current(), evaluated_users(valid), model.training
+    model.eval()
+    model.vectors()  # reads shared rows, which takes all processes, whether or not a user is left for each
+    ranked = group.collect(rank_users(model, users[group.rank :: group.world], train, protocol, device=device))
+    model.train(training)
+    lists = np.empty((len(users), max(protocol.topk)), np.int64)
+    for rank, rows in enumerate(ranked):
+        lists[rank :: group.world] = rows
+    return mean_metrics(measure(lists, users, valid, protocol))
 
 
 def _cutoff(metric: str) -> int:

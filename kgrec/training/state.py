@@ -1,7 +1,8 @@
 """Training state is everything a killed run needs to go on as if it had not been killed: weights, optimizer moments, the
 position in the epoch, the best so far. Random numbers need no state: each step's are a function of (seed, epoch, phase, step).
 
-One safetensors file holds it, written to a temporary name and renamed, so that it is always whole.
+One safetensors file holds it, written to a temporary name and renamed, so that it is always whole. It does not depend on how
+many processes train: tables that several share out, and their moments, are whole in it, and any number may go on.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from kgrec.errors import CheckpointError
 from kgrec.models.base import Recommender
-from kgrec.models.checkpoint import save_tensors
+from kgrec.models.blocks.sharded_table import ShardedTable, is_first
+from kgrec.models.checkpoint import load_whole, save_tensors, whole_state
 
 
 class Progress(BaseModel):
@@ -52,13 +55,28 @@ def derive_seed(*parts: object) -> int:
 def save_state(
     path: Path, model: Recommender, optimizers: dict[str, torch.optim.Optimizer], progress: Progress
 ) -> None:
-    """Write weights, optimizer moments and progress as one file."""
-    tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
+    """Write weights, optimizer moments and progress as one file; all processes call it, the first one writes."""
+    tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in whole_state(model).items()}
+    tables = _tables(model)
     for name, optimizer in optimizers.items():
         for number, parameter in enumerate(model.parameters()):
             for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{name}/{number}/{key}"] = value
-    save_tensors(tensors, path, {"progress": progress.model_dump_json()})
+                shared = number in tables and value.ndim > 0
+                whole = tables[number].gather(value) if shared else value
+                if whole is not None:
+                    tensors[f"optimizer/{name}/{number}/{key}"] = whole
+    if is_first():
+        save_tensors(tensors, path, {"progress": progress.model_dump_json()})
+
+
+def _tables(model: Recommender) -> dict[int, ShardedTable]:
+    """Tables whose rows are shared out, by the number of their parameter."""
+    tables: dict[str, ShardedTable] = getattr(model, "tables", {})
+    return {
+        number: tables[name]
+        for number, (name, _) in enumerate(model.named_parameters())
+        if name in tables and tables[name].world > 1
+    }
 
 
 def load_state(path: Path, model: Recommender, optimizers: dict[str, torch.optim.Optimizer]) -> Progress:
@@ -67,13 +85,16 @@ def load_state(path: Path, model: Recommender, optimizers: dict[str, torch.optim
         with safe_open(path, "pt") as file:
             progress = Progress.model_validate_json(file.metadata()["progress"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+        load_whole(model, {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+        tables = _tables(model)
         parameters = list(model.parameters())
         for key, value in tensors.items():
             if key.startswith("optimizer/"):
                 _, name, number, field = key.split("/")
                 parameter = parameters[int(number)]
                 device = value.device if field == "step" and value.device == parameter.device else parameter.device
+                if int(number) in tables and value.ndim > 0:
+                    value = tables[int(number)].own_rows(value).contiguous()
                 optimizers[name].state[parameter][field] = value.to(device)
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
