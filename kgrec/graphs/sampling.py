@@ -80,12 +80,12 @@ class NeighbourhoodSampler:
         #: shape: (L, R'), int64
         self.fan_out = fan_out_table(fan_out, relations)
         adjacency, rels = adjacency.to("cpu"), rels.cpu()
-        heads = adjacency.heads()
-        same_head = heads[1:] == heads[:-1]
-        if bool((same_head & (rels[1:] < rels[:-1])).any()):
+        begins = torch.zeros(len(rels) + 1, dtype=torch.bool)
+        begins[adjacency.indptr] = True
+        begins = begins[:-1]
+        if bool(((rels[1:] < rels[:-1]) & ~begins[1:]).any()):
             raise ValueError("edges must be sorted by head and relation")
-        begins = torch.ones(len(rels), dtype=torch.bool)
-        begins[1:] = ~same_head | (rels[1:] != rels[:-1])
+        begins[1:] |= rels[1:] != rels[:-1]
         first = begins.nonzero()[:, 0]
         bounds = torch.cat([first, first.new_tensor([len(rels)])])
         self._n_nodes = adjacency.shape[0]
