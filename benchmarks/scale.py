@@ -313,7 +313,7 @@ def main() -> None:
         else:
             import scale_catalogue
 
-            scale_catalogue.inside(*given.inside)
+            scale_catalogue.inside(given.inside[0].removeprefix("catalogue:"), given.inside[1])
         return
     print(
         f"synthetic data; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -80,6 +80,8 @@ def build_graph(
     n_relations = len(pc.unique(facts["relation"])) + 1
     interactions = _encode_interactions(train, vocabulary, n_nodes)
     kept = _encode_triples(facts, vocabulary, n_relations)
+    repeated = train.num_rows - len(interactions), facts.num_rows - len(kept)
+    del train, known, facts  # the strings, before the arrays that are the peak
     edges = join_edges(interactions, kept, n_relations, n_nodes, settings.inverse_edges)
     graph = build_heterograph(vocabulary.sizes, vocabulary.relations, edges)
     modalities = _read_modalities(features, vocabulary, names)
@@ -109,9 +111,9 @@ def build_graph(
         "edges": len(edges.heads),
         "edge_types": len(graph.canonical_etypes),
         "train_interactions": len(interactions),
-        "train_interactions_repeated": train.num_rows - len(interactions),
+        "train_interactions_repeated": repeated[0],
         "triples": len(kept),
-        "triples_repeated": facts.num_rows - len(kept),
+        "triples_repeated": repeated[1],
         "items_without_train_interaction": int((~in_train).sum()),
         "items_without_triple": int((~in_kg[n_users : n_users + n_items]).sum()),
         "modalities": {name: _coverage(modality, n_items) for name, modality in modalities.items()},

@@ -75,7 +75,9 @@ def join_edges(
 def sort_edges(heads: np.ndarray, rels: np.ndarray, tails: np.ndarray, n_nodes: int) -> Edges:
     """Sort edges by (head, relation, tail)."""
     span = int(rels.max()) + 1 if len(rels) else 1
-    return _unpack(np.sort(_pack(heads, rels, tails, span, n_nodes)), span, n_nodes)
+    keys = _pack(heads, rels, tails, span, n_nodes)
+    keys.sort()
+    return _unpack(keys, span, n_nodes)
 
 
 def _pack(heads: np.ndarray, rels: np.ndarray | int, tails: np.ndarray, span: int, n_nodes: int) -> np.ndarray:
