@@ -1,7 +1,9 @@
 """Full ranking: every item of the catalogue is a candidate for every user, except what the user has seen.
 
-Users are scored in blocks, so memory is bounded by one block of scores. Equal scores are ordered by ascending item
-index, which makes a ranking a function of the scores alone: not of the block size, the device or the sort.
+Users are ranked in blocks, so memory is bounded by one block. Equal scores are ordered by ascending item index, which
+makes a ranking a function of the scores alone: not of the block size, the device or the sort. Where a model ends in user and
+item vectors, the score is their inner product as :mod:`kgrec.graphs.ops.block_topk` defines it, and most scores are never
+made; other models are asked for all scores of a block.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ import torch
 from torch import Tensor
 
 from kgrec.errors import TrainingError
+from kgrec.graphs.ops.block_topk import BLOCK, BlockTopK
 
 #: scores held at once, at most: 128 MiB of float32
 _BLOCK_SCORES = 2**25
 
 
 class Scorer(Protocol):
-    """What ranking needs of a model."""
+    """What ranking needs of a model. One with ``vectors()``, as :class:`kgrec.models.base.Recommender` has it, is ranked by
+    them unless they are None."""
 
     def full_scores(self, users: Tensor) -> Tensor:
         """Scores of all items for ``users``, int64 (B,). shape: (B, I)"""
@@ -98,6 +102,36 @@ def rank_topk(
     :raises TrainingError: if the model gives a score that is not finite
     """
     users = np.asarray(users, np.int64)
+    vectors = model.vectors() if hasattr(model, "vectors") else None
+    if vectors is None:
+        return _rank_scores(model, users, seen, k, block, device)
+    return _rank_vectors(model, *vectors, users, seen, k, block)
+
+
+def _rank_vectors(
+    model: Scorer, of_users: Tensor, of_items: Tensor, users: np.ndarray, seen: UserItems, k: int, block: int | None
+) -> np.ndarray:
+    lists = np.full((len(users), k), -1, np.int64)
+    if not torch.isfinite(of_items).all():
+        item = int((~torch.isfinite(of_items)).any(1).nonzero()[0])
+        raise _diverged(model, f"item {item} a vector")
+    find = BlockTopK(of_items)
+    size = block or BLOCK
+    for start in range(0, len(users), size):
+        batch = users[start : start + size]
+        some = of_users[torch.from_numpy(batch).to(of_users.device)]
+        best, scores = find(some, batch, seen.starts, seen.items, k)
+        # an inner product of finite vectors can leave float32; that of vectors that are not finite is asked about first
+        wrong = ~torch.isfinite(some).all(1).cpu().numpy() | (~np.isfinite(scores) & (best >= 0)).any(1)
+        if wrong.any():
+            raise _diverged(model, f"user {int(batch[wrong.argmax()])} a score")
+        lists[start : start + len(batch)] = best
+    return lists
+
+
+def _rank_scores(
+    model: Scorer, users: np.ndarray, seen: UserItems, k: int, block: int | None, device: torch.device | str
+) -> np.ndarray:
     lists = np.full((len(users), k), -1, np.int64)
     start = 0
     size = block or 1
@@ -106,10 +140,7 @@ def rank_topk(
         scores = model.full_scores(torch.from_numpy(batch).to(device))
         if not torch.isfinite(scores).all():
             user = int(batch[int((~torch.isfinite(scores)).any(1).nonzero()[0])])
-            raise TrainingError(
-                f"{type(model).__name__} gives user {user} a score that is not finite; its training "
-                "diverged: lower the learning rate and train it again"
-            )
+            raise _diverged(model, f"user {user} a score")
         rows, items = (torch.from_numpy(part).to(device) for part in seen.select(batch))
         scores = scores.index_put((rows, items), scores.new_tensor(-torch.inf))  # not in place: they may be the model's
         values, columns = stable_topk(scores, k)
@@ -118,6 +149,13 @@ def rank_topk(
         start += len(batch)
         size = block or min(4096, max(1, _BLOCK_SCORES // scores.shape[1]))
     return lists
+
+
+def _diverged(model: Scorer, what: str) -> TrainingError:
+    return TrainingError(
+        f"{type(model).__name__} gives {what} that is not finite; its training "
+        "diverged: lower the learning rate and train it again"
+    )
 
 
 def find_hits(lists: np.ndarray, users: np.ndarray, relevant: UserItems) -> np.ndarray:

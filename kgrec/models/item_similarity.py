@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import torch
 from pydantic import Field
@@ -11,7 +12,27 @@ from torch import Tensor
 from kgrec.config import Settings
 from kgrec.errors import NotFittedError
 from kgrec.graphs.data import GraphData
+from kgrec.graphs.ops.arrays import numpy_view
 from kgrec.models.base import Recommender
+
+#: columns summed together: their float64 sums stay in the first cache
+_COLUMNS = 2048
+
+
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _sum_rows(indptr, items, users, weight, out):
+    """``out[b] = sum of weight[items of users[b]]``. shape: (B, I)"""
+    for row in numba.prange(len(users)):
+        total = np.empty(_COLUMNS)
+        for first in range(0, out.shape[1], _COLUMNS):
+            width = min(_COLUMNS, out.shape[1] - first)
+            total[:] = 0
+            for at in range(indptr[users[row]], indptr[users[row] + 1]):
+                part = weight[items[at], first : first + width]
+                for j in range(width):
+                    total[j] += part[j]
+            for j in range(width):
+                out[row, first + j] = total[j]
 
 
 class _ItemSimilarity(Recommender):
@@ -36,9 +57,15 @@ class _ItemSimilarity(Recommender):
         return sparse.csr_matrix((ones, (users, items)), shape=(data.n_users, data.n_items))
 
     def full_scores(self, users: Tensor) -> Tensor:
-        """History times similarity. shape: (B, I)"""
+        """History times similarity. On the CPU summed in float64 by ascending item and rounded once, so that a user's scores
+        do not depend on who else is asked for. shape: (B, I)"""
         if torch.isnan(self.item_similarity[:1, :1]).any():
             raise NotFittedError(f"{type(self).__name__} has not been fitted; call fit(data) or load a checkpoint")
+        if users.device.type == "cpu":
+            scores = torch.empty(len(users), self.n_items)
+            arrays = (self._indptr, self._items, users, self.item_similarity, scores)
+            _sum_rows(*(numpy_view(tensor) for tensor in arrays))
+            return scores
         history = torch.zeros(len(users), self.n_items, device=users.device)
         lengths = self._indptr[users + 1] - self._indptr[users]
         rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), lengths)
