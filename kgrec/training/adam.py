@@ -1,0 +1,155 @@
+"""Adam by rows: a table of which a step reads some rows is updated in those rows alone, with the result of Adam on all rows.
+
+Adam (Kingma and Ba, ICLR 2015, algorithm 1) moves a row that has no gradient too, as long as its moments last. Here such a row
+is left until it is next read, and then takes the missed steps one by one while it lies in a register, so that a step costs as
+many bytes as it reads rows. After ``LASTING`` steps without a gradient what is left to move is below 1e-12 of the first of
+them; from there on only the moments shrink.
+
+Legend: N rows, d width, t steps so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kgrec.graphs.ops.arrays import numpy_view
+
+#: steps without a gradient after which a row stays: .9 to this power is 1e-12
+LASTING = 262
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+def _move(value, mean, square, size, root, eps):
+    for j in range(len(value)):
+        value[j] -= size * mean[j] / (np.sqrt(square[j]) / root + eps)
+
+
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _catch_up(rows, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
+    """Take the steps ``last[row] + 1 .. step``, which brought these rows no gradient."""
+    real = value.dtype.type
+    for i in numba.prange(len(rows)):
+        row = rows[i]
+        start, stop = last[row], min(step, last[row] + LASTING)
+        for k in range(start + 1, stop + 1):
+            for j in range(value.shape[1]):
+                mean[row, j] *= beta1
+                square[row, j] *= beta2
+            _move(value[row], mean[row], square[row], real(sizes[k]), real(roots[k]), eps)
+        if step > stop:
+            fade1, fade2 = beta1 ** (step - stop), beta2 ** (step - stop)
+            for j in range(value.shape[1]):
+                mean[row, j] *= fade1
+                square[row, j] *= fade2
+        last[row] = step
+
+
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _step(rows, g, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
+    real = value.dtype.type
+    for i in numba.prange(len(rows)):
+        row = rows[i]
+        for j in range(value.shape[1]):
+            mean[row, j] = beta1 * mean[row, j] + (real(1) - beta1) * g[i, j]
+            square[row, j] = beta2 * square[row, j] + (real(1) - beta2) * (g[i, j] * g[i, j])
+        _move(value[row], mean[row], square[row], real(sizes[step]), real(roots[step]), eps)
+        last[row] = step
+
+
+@numba.njit(nogil=True, cache=True)
+def _sum_repeated(position, g, out):
+    for i in range(len(position)):
+        for j in range(g.shape[1]):
+            out[position[i], j] += g[i, j]
+
+
+class RowAdam(torch.optim.Adam):
+    """Adam whose sparse gradients (rows of a CPU table) cost no more than their rows, exactly as if they were dense.
+
+    Whoever reads rows of such a table says so first, through :meth:`before_read`; whoever reads the table otherwise calls
+    :meth:`settle`. The state is Adam's: ``step``, ``exp_avg``, ``exp_avg_sq`` per parameter.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float) -> None:
+        params = list(params)
+        super().__init__(params, lr=lr, fused=all(p.device.type in ("cpu", "cuda") for p in params))
+        #: shape: (N,), int64; the step each row of a table has come to, where rows lag
+        self._last: dict[nn.Parameter, np.ndarray] = {}
+        #: by step: learning rate over 1 - beta1^k, and the root of 1 - beta2^k
+        self._sizes, self._roots = np.zeros(1, np.float64), np.ones(1, np.float64)
+
+    def before_read(self, parameter: nn.Parameter) -> Callable[[Tensor], None]:
+        """What to call with row numbers, shape (B,), int64, before these rows of ``parameter`` are read."""
+
+        def read(rows: Tensor) -> None:
+            if parameter in self._last:
+                self._catch_up(parameter, torch.unique(rows))
+
+        return read
+
+    def settle(self) -> None:
+        """Bring all rows to the current step."""
+        for parameter, last in list(self._last.items()):
+            behind = torch.from_numpy(np.flatnonzero(last < int(self.state[parameter]["step"])))
+            self._catch_up(parameter, behind)
+            del self._last[parameter]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step. A table with a dense gradient is settled first."""
+        sparse = [p for group in self.param_groups for p in group["params"] if p.grad is not None and p.grad.is_sparse]
+        if any(p.grad is not None and not p.grad.is_sparse for p in self._last):
+            raise RuntimeError("a table that lags has a dense gradient: call settle() before it is read as a whole")
+        gradients = [p.grad for p in sparse]
+        for p in sparse:
+            p.grad = None
+        super().step(closure)
+        for p, gradient in zip(sparse, gradients, strict=True):
+            p.grad = gradient
+            self._step_rows(p, gradient._indices()[0], gradient._values())
+
+    def _step_rows(self, parameter: nn.Parameter, index: Tensor, values: Tensor) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        if parameter not in self._last:
+            self._last[parameter] = np.full(len(parameter), int(state["step"]), np.int64)
+        rows, position = torch.unique(index, return_inverse=True)
+        self._catch_up(parameter, rows)
+        state["step"] += 1
+        total = torch.zeros(len(rows), values.shape[1], dtype=values.dtype)
+        _sum_repeated(numpy_view(position), numpy_view(values), numpy_view(total))
+        _step(numpy_view(rows), numpy_view(total), *self._arrays(parameter))
+
+    def _catch_up(self, parameter: nn.Parameter, rows: Tensor) -> None:
+        if len(rows):
+            _catch_up(numpy_view(rows), *self._arrays(parameter))
+
+    def _arrays(self, parameter: nn.Parameter) -> tuple[Any, ...]:
+        (group,) = self.param_groups
+        beta1, beta2 = group["betas"]
+        state = self.state[parameter]
+        step = int(state["step"])
+        while len(self._sizes) <= step:
+            k = np.arange(len(self._sizes), 2 * max(len(self._sizes), step) + 1)
+            self._sizes = np.concatenate([self._sizes, group["lr"] / (1 - beta1**k)])
+            self._roots = np.concatenate([self._roots, np.sqrt(1 - beta2**k)])
+        real = np.float64 if parameter.dtype == torch.float64 else np.float32
+        return (
+            numpy_view(parameter), numpy_view(state["exp_avg"]), numpy_view(state["exp_avg_sq"]), self._last[parameter],
+            step, self._sizes, self._roots, real(beta1), real(beta2), real(group["eps"]),
+        )  # fmt: skip
+
+
+def follow_reads(model: nn.Module, optimizer: RowAdam) -> None:
+    """Let the tables of a model tell ``optimizer`` which rows are read, and give sparse gradients for them."""
+    tables = getattr(model, "tables", {})
+    for name, table in tables.items():
+        parameter = model.get_parameter(name)
+        table.before_read = optimizer.before_read(parameter) if parameter.device.type == "cpu" else None
