@@ -21,7 +21,10 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 N, C = 12, 9
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2}
 
-pytestmark = pytest.mark.skipif(not INTERPRETED, reason="runs inside test_cuda.py")
+pytestmark = [
+    pytest.mark.skipif(not INTERPRETED, reason="runs inside test_cuda.py"),
+    pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning"),  # in lanes that are masked off
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,15 @@ def close(ours: Tensor, expected: Tensor, dtype: torch.dtype | None = None) -> N
     torch.testing.assert_close(ours.cpu().double(), expected.double(), rtol=tolerance, atol=tolerance * 10)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("index", [torch.int32, torch.int64])
+@pytest.mark.parametrize(
+    ("dtype", "index"),
+    [
+        (torch.float32, torch.int32),
+        (torch.float32, torch.int64),
+        (torch.float64, torch.int64),
+        (torch.bfloat16, torch.int32),
+    ],
+)
 def test_sum_rows_equals_index_add(cuda, device, graph, dtype, index) -> None:
     a, w, x = graph.adjacency.to(device), rand(len(graph.heads), dtype=dtype), rand(C, 19, dtype=dtype, seed=1)
     messages = w.double()[:, None] * x.double()[graph.adjacency.tail.long()]
@@ -127,9 +137,9 @@ def test_bfloat16_rows_are_summed_in_float32(cuda, device) -> None:
     assert torch.equal(wide.cpu(), torch.full((1, 16), 600.0))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_edge_dots_equal_the_gathered_product(cuda, device, graph, dtype) -> None:
-    a, g, x = graph.adjacency.to(device), rand(N, 150, dtype=dtype), rand(C, 150, dtype=dtype, seed=1)
+@pytest.mark.parametrize(("dtype", "width"), [(torch.float32, 150), (torch.float64, 35)])
+def test_edge_dots_equal_the_gathered_product(cuda, device, graph, dtype, width) -> None:
+    a, g, x = graph.adjacency.to(device), rand(N, width, dtype=dtype), rand(C, width, dtype=dtype, seed=1)
     expected = (g[graph.heads] * x[graph.adjacency.tail.long()]).sum(1)
     close(cuda.edge_dots(a.indptr, a.tail, g.to(device), x.to(device)), expected)
 
@@ -293,21 +303,21 @@ def test_bi_combine_and_its_gradient(cuda, device) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_block_topk_scan_keeps_what_passes(cuda, device, dtype) -> None:
-    """1,100 items in two tiles: in item order, above the threshold, unseen; a full buffer counts on."""
-    scores, capacity = rand(5, 1100, dtype=dtype), 40
+    """5,000 items in two tiles: in item order, above the threshold, unseen; a full buffer counts on."""
+    scores, capacity = rand(5, 5000, dtype=dtype), 40
     threshold = torch.tensor([1.5, 0.0, torch.inf, -torch.inf, 2.0])
     seen = [sorted(scores[u].float().topk(3).indices.tolist()) for u in range(5)]
     seen_indptr, flat = torch.arange(6) * 3, torch.tensor(seen).flatten()
     candidates, values = torch.full((5, capacity), -1, dtype=torch.int32), torch.zeros(5, capacity)
     count = torch.zeros(5, dtype=torch.int32)
     on = {k: v.to(device) for k, v in {"c": candidates, "v": values, "n": count}.items()}
-    for first, stop in ((0, 1030), (1030, 1100)):
+    for first, stop in ((0, 4530), (4530, 5000)):
         tile = scores.to(device)[:, first:stop]
         cuda.block_topk_scan(
             tile, first, threshold.to(device), on["c"], on["v"], on["n"], seen_indptr.to(device), flat.to(device)
         )
     for u in range(5):
-        passing = [i for i in range(1100) if float(scores[u, i]) >= float(threshold[u]) and i not in seen[u]]
+        passing = [i for i in range(5000) if float(scores[u, i]) >= float(threshold[u]) and i not in seen[u]]
         kept = passing[:capacity]
         assert int(on["n"][u]) == len(passing)
         assert on["c"][u, : len(kept)].tolist() == kept
@@ -349,7 +359,7 @@ def test_the_benchmarks_rivals_give_the_same_numbers(cuda, device) -> None:
     """Every case runs; where a rival claims the same result it has it."""
     from benchmarks.kernels_cuda import cases, make_graph
 
-    found = cases(make_graph(0.0002, device), width=16, batch=7, tile=(4, 70))
+    found = cases(make_graph(0.0001, device), width=16, batch=7, tile=(4, 70))
     assert len({case.name for case in found}) == len(found) == 17
     for case in found:
         ours = case.ours()

@@ -11,10 +11,10 @@ from kgrec.graphs.ops import Adjacency, aggregate, edge_softmax
 from tests.graphs.ops.cuda_checks import *  # noqa: F403
 from tests.graphs.ops.cuda_checks import Graph, close, rand
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+if not torch.cuda.is_available():
+    pytest.skip("needs a CUDA device", allow_module_level=True)
+
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")

@@ -11,27 +11,30 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kgrec.graphs.ops.cuda.negatives import _is_known
+from kgrec.graphs.ops.cuda.negatives import is_known
 
 
 @triton.jit(do_not_specialize=["first_item"])
 def _scan(
     scores, stride, threshold, seen_indptr, seen, candidates, values, count, n_items, first_item, capacity,
-    HAS_SEEN: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_SEEN: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     user = tl.program_id(0).to(tl.int64)
     least = tl.load(threshold + user)
     taken = tl.load(count + user)
-    for at in range(0, n_items, BLOCK):
-        item = at + tl.arange(0, BLOCK)
-        score = tl.load(scores + user * stride + item, mask=item < n_items, other=float("-inf")).to(tl.float32)
-        passes = (score >= least) & (item < n_items)
-        if tl.max(passes.to(tl.int32), 0) > 0:
+    for wide in range(0, n_items, WIDE):
+        items = wide + tl.arange(0, WIDE)
+        best = tl.max(tl.load(scores + user * stride + items, mask=items < n_items, other=float("-inf")), 0)
+        stop = tl.where(best.to(tl.float32) >= least, tl.minimum(wide + WIDE, n_items), wide)
+        for at in range(wide, stop, BLOCK):  # found in the cache
+            item = at + tl.arange(0, BLOCK)
+            score = tl.load(scores + user * stride + item, mask=item < n_items, other=float("-inf")).to(tl.float32)
+            passes = (score >= least) & (item < n_items)
             number = (first_item + item).to(tl.int64)
             if HAS_SEEN:
                 start = tl.load(seen_indptr + user).to(tl.int64) + tl.zeros((BLOCK,), dtype=tl.int64)
-                stop = tl.load(seen_indptr + user + 1).to(tl.int64) + tl.zeros((BLOCK,), dtype=tl.int64)
-                passes = passes & (_is_known(number, start, stop, seen, passes) == 0)
+                last = tl.load(seen_indptr + user + 1).to(tl.int64) + tl.zeros((BLOCK,), dtype=tl.int64)
+                passes = passes & (is_known(number, start, last, seen, passes) == 0)
             place = taken + tl.cumsum(passes.to(tl.int32), 0) - 1
             kept = passes & (place < capacity)
             tl.store(candidates + user * capacity + place, number, mask=kept)
@@ -59,5 +62,5 @@ def block_topk_scan(
             _scan[(n_users,)](
                 scores, scores.stride(0), threshold, count if seen_indptr is None else seen_indptr,
                 count if seen is None else seen, candidates, values, count, n_items, first_item, candidates.shape[1],
-                HAS_SEEN=seen is not None, BLOCK=1024, num_warps=4,
+                HAS_SEEN=seen is not None, WIDE=4096, BLOCK=512, num_warps=4,
             )  # fmt: skip

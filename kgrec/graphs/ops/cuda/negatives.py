@@ -17,7 +17,7 @@ from kgrec.graphs.ops.negatives import MAX_TRIES
 
 
 @triton.jit
-def _is_known(value, low, last, known, active):
+def is_known(value, low, last, known, active):
     """Is ``value`` among ``known[low:last]`` (sorted)?"""
     high = last
     while tl.max((active & (low < high)).to(tl.int32), 0) > 0:
@@ -45,7 +45,7 @@ def _draw(
     while (attempt < TRIES) & (tl.max(open.to(tl.int32), 0) > 0):
         bits = splitmix64(seed, (i * TRIES + attempt).to(tl.uint64))
         value = tl.where(open, least + (((bits >> 32) * span) >> 32).to(tl.int64), value)
-        open = _is_known(value, first, last, known, open)
+        open = is_known(value, first, last, known, open)
         attempt += 1
     tl.store(out + i, value, mask=i < n)
 

@@ -34,16 +34,16 @@ class _Layer(torch.autograd.Function):
         n = sum_rows(adjacency.indptr, adjacency.tail, weight, x, rows=rows)
         total, product = bi_combine(_own(x, n, rows), n)
         a, b = torch.addmm(b1, total, w1.T), torch.addmm(b2, product, w2.T)
-        ctx.graph, ctx.rows, ctx.draw = graph, rows, draw
+        ctx.graph, ctx.rows, ctx.draw = graph, rows, (*draw, rows)
         ctx.save_for_backward(x, n, w1, w2, a, b)
-        return bi_activate(a, b, *draw, rows)
+        return bi_activate(a, b, *ctx.draw)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         x, n, w1, w2, a, b = ctx.saved_tensors
         (adjacency, _, by_tail), rows = ctx.graph, ctx.rows
         h = _own(x, n, rows)
-        g_a, g_b = bi_activate_backward(a, b, gradients[0], *ctx.draw, rows)
+        g_a, g_b = bi_activate_backward(a, b, gradients[0], *ctx.draw)
         total, product = bi_combine(h, n)
         g_w1, g_w2 = g_a.T @ total, g_b.T @ product
         torch.mm(g_a, w1, out=total)
@@ -53,7 +53,7 @@ class _Layer(torch.autograd.Function):
         if rows is not None:  # rows that are absent send the zeros of one more row
             position = torch.full((adjacency.shape[0],), len(rows), dtype=torch.int32, device=x.device)
             position[rows] = torch.arange(len(rows), dtype=torch.int32, device=x.device)
-            column, g_near = position[column.long()], torch.cat([g_near, g_near.new_zeros(1, g_near.shape[1])])
+            column, g_near = position.index_select(0, column), torch.cat([g_near, g_near.new_zeros(1, g_near.shape[1])])
         g_x = sum_rows(adjacency.t_indptr, column, by_tail, g_near)
         if rows is None:
             g_x[: len(g_own)] += g_own
