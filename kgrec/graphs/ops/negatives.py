@@ -17,6 +17,8 @@ from kgrec.graphs.ops.bi_interaction import _U, _hash
 MAX_TRIES = 128
 
 
+#: draws a thread takes at a time
+_BLOCK = 1024
 #: known pairs are also kept as one bit per row and value while that takes no more memory than this, in bytes
 BITMAP_BYTES = 32 * 2**20
 
@@ -35,18 +37,26 @@ def _known(row, value, indptr, sorted_values, bits):
     return low < indptr[row + 1] and sorted_values[low] == value
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
+@numba.njit(inline="always")
+def _candidate(seed, position, attempt, low, high):
+    hashed = _hash(seed, _U(position) * _U(MAX_TRIES) + _U(attempt))
+    # multiply-shift maps 32 random bits to the span without division; bias below span / 2^32
+    return low + np.int64(((hashed >> _U(32)) * _U(high - low)) >> _U(32))
+
+
+@numba.njit(parallel=True, nogil=True, cache=True, error_model="numpy")
 def _draw(rows, low, high, indptr, known, bits, out, seed):
-    for i in numba.prange(len(rows)):
-        span = _U(high[i] - low[i])
-        value = low[i]
-        for attempt in range(MAX_TRIES):
-            hashed = _hash(seed, _U(i) * _U(MAX_TRIES) + _U(attempt))
-            # multiply-shift maps 32 random bits to the span without division; bias below span / 2^32
-            value = low[i] + np.int64(((hashed >> _U(32)) * span) >> _U(32))
-            if not _known(rows[i], value, indptr, known, bits):
-                break
-        out[i] = value
+    """Everybody's first try is drawn on vectors; then those that are known try again."""
+    for block in numba.prange((len(rows) + _BLOCK - 1) // _BLOCK):
+        start, stop = block * _BLOCK, min((block + 1) * _BLOCK, len(rows))
+        drawn, row, lowest, highest = out[start:stop], rows[start:stop], low[start:stop], high[start:stop]
+        for k in range(len(drawn)):
+            drawn[k] = _candidate(seed, start + k, 0, lowest[k], highest[k])
+        for k in range(len(drawn)):
+            attempt = 1
+            while attempt < MAX_TRIES and _known(row[k], drawn[k], indptr, known, bits):
+                drawn[k] = _candidate(seed, start + k, attempt, lowest[k], highest[k])
+                attempt += 1
 
 
 @numba.njit(nogil=True, cache=True)
