@@ -6,6 +6,7 @@ its own and in turn; then both are measured on the same split, and RecBole's mod
 
     --recbole-steps 10          some steps of each of RecBole's phases, scaled up to an epoch (an epoch of RecBole takes minutes)
     --to-accuracy .217          seconds of training until NDCG@20 is there, ours with settings chosen on validation
+    --to-accuracy .217 --choose how those were chosen: ours alone, each candidate until validation NDCG@20 is there
     --profile                   ours alone: where a step's time goes
     --model multi-kg4rec        ours alone: the exact step at the paper's size and an epoch of the CPU mode
 
@@ -20,6 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ import torch
 import yaml
 from train_step_data import BENCH, build, read_split
 
+from kgrec.data.demo import DemoSettings
 from kgrec.evaluation.protocol import EvaluateSettings, evaluate
 from kgrec.evaluation.ranking import UserItems
 
@@ -38,9 +41,11 @@ EQUAL = {
     "embedding_size": 64, "relation_size": 64, "message_dropout": 0.1, "reg_weight": 1e-5, "kg_reg_weight": 1e-5,
     "kg_includes_interactions": False,
 }  # fmt: skip
-#: for --to-accuracy: chosen by the seconds until validation NDCG@20 is reached
-FAST: dict[str, Any] = {
-    "layers": (64,), "settings": {}, "loop": {"train_batch_size": 2048, "kg_batch_size": 2048, "learning_rate": 0.003},
+#: for --to-accuracy: settings of ours to be replaced by what --choose finds best on validation
+FAST: dict[str, Any] = {"layers": [64], "batch": 2048, "learning_rate": 0.003}
+#: what --choose tries
+CANDIDATES: dict[str, tuple[Any, ...]] = {
+    "layers": ([64], [64, 32, 16]), "batch": (2048, 4096, 8192), "learning_rate": (0.001, 0.003, 0.005, 0.01),
 }  # fmt: skip
 
 EQUAL_TEXT = """\
@@ -59,7 +64,7 @@ unequal  RecBole has one Adam for both phases (ours one each), L2 on norms (ours
 class Result(dict):
     """What a side's process wrote."""
 
-    def best(self, key: str) -> float:
+    def mean(self, key: str) -> float:
         """Mean over the epochs, of a phase or of all phases (``epoch``)."""
         return float(np.mean([_seconds(row, key) for row in self["epochs"]]))
 
@@ -103,7 +108,8 @@ def our_task(chosen: argparse.Namespace, folder: Path, **changes: Any) -> dict[s
     loop = {"train_batch_size": chosen.batch, "kg_batch_size": chosen.batch, "learning_rate": chosen.learning_rate}
     task = {
         "folder": str(folder), "graph": "graph_one_way", "model": "kgat", "epochs": chosen.epochs, "seed": chosen.seed,
-        "threads": chosen.threads, "steps": None, "target": None, "profile": False,
+        "threads": chosen.threads, "steps": None, "profile": False, "target": None,
+        "target_on": ("valid", "test"), "budget": None,
         "settings": {**EQUAL, "layers": chosen.layers}, "loop": loop,
     } | changes  # fmt: skip
     task["settings"] = {**task["settings"], **dict(chosen.set)}
@@ -184,7 +190,7 @@ def against_recbole(chosen: argparse.Namespace, folder: Path) -> None:
         ("cf", "seconds/epoch, collaborative"), ("kg", "seconds/epoch, triples"), ("attention", "seconds/epoch, attention"),
         ("epoch", "seconds/epoch"),
     ):  # fmt: skip
-        x, y = min(one.best(key) for one in theirs), min(one.best(key) for one in ours)
+        x, y = min(one.mean(key) for one in theirs), min(one.mean(key) for one in ours)
         ratio = x / y
         print(f"{label:34}{x:14.2f}{y:14.2f}{ratio:9.1f}")
     for key, label in (("valid", "validation"), ("test", "test")):
@@ -202,14 +208,7 @@ def against_recbole(chosen: argparse.Namespace, folder: Path) -> None:
 
 def to_accuracy(chosen: argparse.Namespace, folder: Path) -> None:
     """Seconds of training until NDCG@20 reaches a value, evaluation not counted."""
-    layers = FAST["layers"]
-    task = our_task(
-        chosen,
-        folder,
-        settings={**EQUAL, "layers": layers, **FAST["settings"]},
-        loop=FAST["loop"],
-        target=chosen.to_accuracy,
-    )
+    task = our_task(argparse.Namespace(**{**vars(chosen), **FAST}), folder, target=chosen.to_accuracy)
     ours = run_side("train_step_ours.py", task)
     print(f"kgrec    {json.dumps({**task['settings'], **task['loop']})}")
     sides = {"kgrec": ours}
@@ -238,6 +237,22 @@ def to_accuracy(chosen: argparse.Namespace, folder: Path) -> None:
     for key in ("valid", "test"):
         if ("RecBole", key) in seconds and ("kgrec", key) in seconds:
             print(f"ratio {seconds['RecBole', key] / seconds['kgrec', key]:.1f}   ({key})")
+
+
+def choose(chosen: argparse.Namespace, folder: Path) -> None:
+    """Try every candidate until its validation NDCG@20 is there, or it has taken longer than the best so far."""
+    best: tuple[float, dict[str, Any]] | None = None
+    for values in product(*CANDIDATES.values()):
+        candidate = dict(zip(CANDIDATES, values, strict=True))
+        asked = argparse.Namespace(**{**vars(chosen), **candidate})
+        target = {"target": chosen.to_accuracy, "target_on": ("valid",), "budget": best and best[0]}
+        rows = run_side("train_step_ours.py", our_task(asked, folder, **target))["epochs"]
+        seconds, reached = sum(row["epoch"] for row in rows), rows[-1]["valid"] >= chosen.to_accuracy
+        told = "" if reached else f", not there: {rows[-1]['valid']:.4f}"
+        print(f"{json.dumps(candidate)}  {seconds:.1f} s, {len(rows)} epochs{told}", flush=True)
+        if reached and (best is None or seconds < best[0]):
+            best = seconds, candidate
+    print(f"best     {json.dumps(best[1])} {best[0]:.1f} s" if best else "no candidate reaches it")
 
 
 def profile(chosen: argparse.Namespace, folder: Path) -> None:
@@ -280,7 +295,7 @@ def multi_kg4rec(chosen: argparse.Namespace, folder: Path) -> None:
     if chosen.steps:
         print(f"note     extrapolated from {chosen.steps} steps of each phase")
     print(f"CPU mode {json.dumps({**mode['settings'], **mode['loop']})}")
-    print(f"CPU mode epoch {result.best('epoch'):.1f} s; peak {result['peak_mb']:,.0f} MB")
+    print(f"CPU mode epoch {result.mean('epoch'):.1f} s; peak {result['peak_mb']:,.0f} MB")
 
 
 def _named(folder: Path) -> str:
@@ -306,7 +321,7 @@ def main() -> None:
     parser.add_argument("--layers", type=lambda text: [int(one) for one in text.split(",")], default=[64, 32, 16])
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, help="default 2; with --to-accuracy at most 60")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--rounds", type=int, default=1, help="times both sides run in turn; the least seconds count")
     parser.add_argument("--threads", type=int, default=2)
@@ -320,12 +335,12 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, help="the same of ours; with --profile the steps to look at")
     parser.add_argument("--to-accuracy", type=float, help="NDCG@20 to reach; --epochs is the most epochs")
+    parser.add_argument("--choose", action="store_true", help="with --to-accuracy: try settings on validation")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--set", type=_pair, action="append", default=[], help="key=value of our model's settings")
     parser.add_argument("--loop", type=_pair, action="append", default=[], help="key=value of our loop's settings")
     chosen = parser.parse_args()
-    from kgrec.data.demo import DemoSettings
-
+    chosen.epochs = chosen.epochs or (60 if chosen.to_accuracy else 2)
     folder = build(chosen.data, demo=DemoSettings.model_validate({"users": 300, "items": 250}) if chosen.demo else None)
     if chosen.against and not (chosen.recbole_path / "recbole").exists():
         raise SystemExit(
@@ -335,6 +350,8 @@ def main() -> None:
         profile(chosen, folder)
     elif chosen.model == "multi-kg4rec":
         multi_kg4rec(chosen, folder)
+    elif chosen.to_accuracy and chosen.choose:
+        choose(chosen, folder)
     elif chosen.to_accuracy:
         to_accuracy(chosen, folder)
     elif chosen.against:

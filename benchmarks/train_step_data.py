@@ -17,23 +17,20 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from kgrec.data.demo import DemoSettings, generate
-from kgrec.data.interactions import InteractionsSettings, build_interactions
 from kgrec.data.io import atomic_folder, read_json, write_json
-from kgrec.data.split import SplitSettings, split_interactions
 from kgrec.errors import DataError
 from kgrec.evaluation.protocol import read_pairs
-from kgrec.graphs.build import GraphSettings, build_graph
 from kgrec.graphs.data import GraphData, ModalityData, load_graph
 from kgrec.graphs.vocab import read_vocabulary
-from kgrec.kg.build import KGSettings, build_kg
-from kgrec.kg.links import LinkSettings, link_items
-from kgrec.kg.store import ExtractSettings, build_store, dump_files
+
+if TYPE_CHECKING:
+    from kgrec.data.demo import DemoSettings
+    from kgrec.kg.build import KGSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 BENCH = PROJECT / ".kgrec" / "bench"
@@ -57,6 +54,10 @@ def build(data: Path | None = None, *, name: str | None = None, demo: DemoSettin
     :param demo: size of the demo world, which then takes the place of the data
     :return: the folder
     """
+    # imported here, so that a side that only reads the folder holds none of it in memory
+    from kgrec.data.demo import DemoSettings, generate
+    from kgrec.kg.build import KGSettings
+
     if data is None and demo is None and REAL.exists():
         data = REAL
     real = data is not None and demo is None
@@ -93,6 +94,13 @@ def _link_files(data: Path, raw: Path) -> None:
 
 def _build(out: Path, kg: KGSettings) -> None:
     """The stages from interactions to graph, without pictures, texts and their vectors."""
+    from kgrec.data.interactions import InteractionsSettings, build_interactions
+    from kgrec.data.split import SplitSettings, split_interactions
+    from kgrec.graphs.build import GraphSettings, build_graph
+    from kgrec.kg.build import build_kg
+    from kgrec.kg.links import LinkSettings, link_items
+    from kgrec.kg.store import ExtractSettings, build_store, dump_files
+
     raw, interactions, items, links = (
         out / "raw",
         out / "interactions",

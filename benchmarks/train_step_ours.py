@@ -134,8 +134,9 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
         seconds = sum(trainer.seconds.values()) if task["steps"] else row["train_seconds"]
         epochs.append({**trainer.seconds, "epoch": seconds, "valid": row["valid_NDCG@20"], "test": row["valid_test"]})
         print(f"kgrec epoch {len(epochs)} {json.dumps(epochs[-1])}", file=sys.stderr, flush=True)
-        target = task["target"]
-        if target and epochs[-1]["valid"] >= target and epochs[-1]["test"] >= target:
+        if task["target"] and all(epochs[-1][part] >= task["target"] for part in task["target_on"]):
+            raise Enough
+        if task["budget"] and sum(one["epoch"] for one in epochs) > task["budget"]:
             raise Enough
 
     with tempfile.TemporaryDirectory() as state:
