@@ -154,7 +154,7 @@ def joined(device: torch.device, timeout: float) -> Iterator[Group]:
         yield Group(rank, world)
     except Exception as error:
         _leave()
-        _report(error, store, rank, timeout)
+        _report(error, store, rank, world, timeout)
     finally:
         _leave()
 
@@ -165,7 +165,7 @@ def _leave() -> None:
             distributed.destroy_process_group()
 
 
-def _report(error: Exception, store: Any, rank: int, timeout: float) -> None:
+def _report(error: Exception, store: Any, rank: int, world: int, timeout: float) -> None:
     """Raise in process 0 what went wrong first, wherever that was; elsewhere end quietly once process 0 has said it."""
     lost = isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     if not lost:
@@ -175,6 +175,8 @@ def _report(error: Exception, store: Any, rank: int, timeout: float) -> None:
         message = _wait(store, "failed", 5.0) if lost else None
         with suppress(RuntimeError):
             store.set("told", "yes")
+            # the store may live in this process: it stays until the others have read it
+            store.wait([f"heard {other}" for other in range(1, world)], timedelta(seconds=2))
         if not lost:
             raise error
         raise TrainingError(
@@ -186,6 +188,8 @@ def _report(error: Exception, store: Any, rank: int, timeout: float) -> None:
         raise error  # ours to mend: keep the traceback
     if _wait(store, "told", PATIENCE) is None:
         raise error
+    with suppress(RuntimeError):
+        store.set(f"heard {rank}", "yes")
     raise SystemExit(1)
 
 
