@@ -49,25 +49,33 @@ def _edge_dots(indptr, column, g, x, out, chunks):
                 out[edge] = total
 
 
+def _sums(indptr: Tensor, column: Tensor, weight: Tensor, x: Tensor, chunks: Tensor) -> Tensor:
+    if x.device.type != "cpu":
+        from kgrec.graphs.ops import cuda
+
+        return cuda.sum_rows(indptr, column, weight, x)
+    out = torch.empty(len(indptr) - 1, x.shape[1], dtype=x.dtype)
+    _sum_rows(*map(numpy_view, (indptr, column, weight, x, out, chunks)))
+    return out
+
+
+def _dots(a: Adjacency, g: Tensor, x: Tensor) -> Tensor:
+    if x.device.type != "cpu":
+        from kgrec.graphs.ops import cuda
+
+        return cuda.edge_dots(a.indptr, a.tail, g, x)
+    out = torch.empty(a.n_edges, dtype=x.dtype)
+    _edge_dots(*map(numpy_view, (a.indptr, a.tail, g, x, out, a.chunks)))
+    return out
+
+
 class _Aggregate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, adjacency: Adjacency, weight: Tensor, x: Tensor, by_tail: Tensor | None) -> Tensor:
         ctx.adjacency, ctx.by_tail = adjacency, by_tail
-        ctx.save_for_backward(weight, x if ctx.needs_input_grad[1] else None)
         x = x.contiguous()
-        if x.device.type == "cpu":
-            out = torch.empty(adjacency.shape[0], x.shape[1], dtype=x.dtype)
-            a = adjacency
-            _sum_rows(
-                numpy_view(a.indptr),
-                numpy_view(a.tail),
-                numpy_view(weight),
-                numpy_view(x),
-                numpy_view(out),
-                numpy_view(a.chunks),
-            )
-            return out
-        return _csr(adjacency.indptr, adjacency.tail, weight, adjacency.shape) @ x
+        ctx.save_for_backward(weight, x if ctx.needs_input_grad[1] else None)
+        return _sums(adjacency.indptr, adjacency.tail, weight, x, adjacency.chunks)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
@@ -77,36 +85,10 @@ class _Aggregate(torch.autograd.Function):
         grad_weight = grad_x = None
         if ctx.needs_input_grad[2]:
             by_tail = weight[a.t_edge] if ctx.by_tail is None else ctx.by_tail
-            if g.device.type == "cpu":
-                grad_x = torch.empty(a.shape[1], g.shape[1], dtype=g.dtype)
-                _sum_rows(
-                    numpy_view(a.t_indptr),
-                    numpy_view(a.t_head),
-                    numpy_view(by_tail),
-                    numpy_view(g),
-                    numpy_view(grad_x),
-                    numpy_view(a.t_chunks),
-                )
-            else:
-                grad_x = _csr(a.t_indptr, a.t_head, by_tail, a.shape[::-1]) @ g
+            grad_x = _sums(a.t_indptr, a.t_head, by_tail, g, a.t_chunks)
         if ctx.needs_input_grad[1]:
-            if g.device.type == "cpu":
-                grad_weight = torch.empty_like(weight)
-                _edge_dots(
-                    numpy_view(a.indptr),
-                    numpy_view(a.tail),
-                    numpy_view(g),
-                    numpy_view(x.contiguous()),
-                    numpy_view(grad_weight),
-                    numpy_view(a.chunks),
-                )
-            else:
-                grad_weight = (g[a.heads()] * x[a.tail.long()]).sum(-1)
+            grad_weight = _dots(a, g, x)
         return None, grad_weight, grad_x, None
-
-
-def _csr(indptr: Tensor, column: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.sparse_csr_tensor(indptr.to(torch.int32), column, weight, shape, check_invariants=False)
 
 
 def aggregate(adjacency: Adjacency, weight: Tensor, x: Tensor, by_tail: Tensor | None = None) -> Tensor:

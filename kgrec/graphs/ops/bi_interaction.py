@@ -13,7 +13,6 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from kgrec.graphs.ops.arrays import numpy_view
 
@@ -47,9 +46,9 @@ def _keep(row_key, j):
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _activate(a, b, out, slope, keep16, scale, seed):
+def _activate(a, b, out, rows, slope, keep16, scale, seed):
     for i in numba.prange(a.shape[0]):
-        row_key = np.uint32(_hash(seed, _U(i)) >> _U(32))
+        row_key = np.uint32(_hash(seed, _U(rows[i])) >> _U(32))
         for j in range(a.shape[1]):
             x, y = a[i, j], b[i, j]
             value = x * (out.dtype.type(1) if x > 0 else slope) + y * (out.dtype.type(1) if y > 0 else slope)
@@ -57,9 +56,9 @@ def _activate(a, b, out, slope, keep16, scale, seed):
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _activate_backward(a, b, g, g_a, g_b, slope, keep16, scale, seed):
+def _activate_backward(a, b, g, g_a, g_b, rows, slope, keep16, scale, seed):
     for i in numba.prange(a.shape[0]):
-        row_key = np.uint32(_hash(seed, _U(i)) >> _U(32))
+        row_key = np.uint32(_hash(seed, _U(rows[i])) >> _U(32))
         for j in range(a.shape[1]):
             value = g[i, j] * (scale if _keep(row_key, j) < keep16 else g.dtype.type(0))
             g_a[i, j] = value * (g.dtype.type(1) if a[i, j] > 0 else slope)
@@ -79,49 +78,63 @@ def _combine_backward(h, n, g_total, g_product, g_h, g_n):
 class _BiInteraction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        h: Tensor,
-        n: Tensor,
-        w1: Tensor,
-        b1: Tensor,
-        w2: Tensor,
-        b2: Tensor,
-        slope: float,
-        p: float,
-        seed: int,
-    ) -> Tensor:
+        ctx: Any, h: Tensor, n: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor,
+        slope: float, p: float, seed: int, rows: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         h, n = h.contiguous(), n.contiguous()
-        total, product = torch.empty_like(h), torch.empty_like(h)
-        _sum_and_product(numpy_view(h), numpy_view(n), numpy_view(total), numpy_view(product))
+        ctx.draw, ctx.rows = _draw(h, slope, p, seed), rows
+        total, product = _combined(h, n)
         a, b = torch.addmm(b1, total, w1.T), torch.addmm(b2, product, w2.T)
-        out = torch.empty_like(a)
-        ctx.draw = _draw(a, slope, p, seed)
-        _activate(numpy_view(a), numpy_view(b), numpy_view(out), *ctx.draw)
         ctx.save_for_backward(h, n, w1, w2, a, b)
+        if h.device.type != "cpu":
+            from kgrec.graphs.ops import cuda
+
+            return cuda.bi_activate(a, b, *map(_plain, ctx.draw), rows)
+        out = torch.empty_like(a)
+        _activate(numpy_view(a), numpy_view(b), numpy_view(out), _keys(out, rows), *ctx.draw)
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         h, n, w1, w2, a, b = ctx.saved_tensors
-        total, product = torch.empty_like(h), torch.empty_like(h)
-        _sum_and_product(numpy_view(h), numpy_view(n), numpy_view(total), numpy_view(product))
-        grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
-        _activate_backward(
-            numpy_view(a),
-            numpy_view(b),
-            numpy_view(gradients[0].contiguous()),
-            numpy_view(grad_a),
-            numpy_view(grad_b),
-            *ctx.draw,
-        )
+        total, product = _combined(h, n)
+        g = gradients[0].contiguous()
+        if h.device.type != "cpu":
+            from kgrec.graphs.ops import cuda
+
+            grad_a, grad_b = cuda.bi_activate_backward(a, b, g, *map(_plain, ctx.draw), ctx.rows)
+        else:
+            grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
+            arrays = map(numpy_view, (a, b, g, grad_a, grad_b))
+            _activate_backward(*arrays, _keys(a, ctx.rows), *ctx.draw)
         grad_w1, grad_w2 = grad_a.T @ total, grad_b.T @ product
         torch.mm(grad_a, w1, out=total)
         torch.mm(grad_b, w2, out=product)
-        grad_h, grad_n = torch.empty_like(h), torch.empty_like(h)
-        _combine_backward(
-            numpy_view(h), numpy_view(n), numpy_view(total), numpy_view(product), numpy_view(grad_h), numpy_view(grad_n)
-        )
-        return grad_h, grad_n, grad_w1, grad_a.sum(0), grad_w2, grad_b.sum(0), None, None, None
+        if h.device.type != "cpu":
+            grad_h, grad_n = cuda.bi_combine_backward(h, n, total, product)
+        else:
+            grad_h, grad_n = torch.empty_like(h), torch.empty_like(h)
+            _combine_backward(*map(numpy_view, (h, n, total, product, grad_h, grad_n)))
+        return grad_h, grad_n, grad_w1, grad_a.sum(0), grad_w2, grad_b.sum(0), None, None, None, None
+
+
+def _combined(h: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum and product of nodes and neighbourhoods."""
+    if h.device.type != "cpu":
+        from kgrec.graphs.ops import cuda
+
+        return cuda.bi_combine(h, n)
+    total, product = torch.empty_like(h), torch.empty_like(h)
+    _sum_and_product(*map(numpy_view, (h, n, total, product)))
+    return total, product
+
+
+def _keys(like: Tensor, rows: Tensor | None) -> np.ndarray:
+    return np.arange(len(like)) if rows is None else numpy_view(rows)
+
+
+def _plain(number: Any) -> Any:
+    return number.item()
 
 
 def _draw(like: Tensor, slope: float, p: float, seed: int) -> tuple[Any, ...]:
@@ -132,7 +145,7 @@ def _draw(like: Tensor, slope: float, p: float, seed: int) -> tuple[Any, ...]:
 
 def bi_interaction(
     h: Tensor, n: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, *,
-    negative_slope: float = 0.01, dropout: float = 0.0, seed: int = 0,
+    negative_slope: float = 0.01, dropout: float = 0.0, seed: int = 0, rows: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Combine node and neighbourhood vectors.
 
@@ -140,13 +153,9 @@ def bi_interaction(
     :param n: shape: (N, D_in), aggregated neighbourhoods
     :param w1, w2: shape: (D_out, D_in)
     :param b1, b2: shape: (D_out,)
-    :param dropout: share of outputs set to zero, the rest scaled up; in steps of 1/65536 on the CPU
-    :param seed: of the dropout mask on the CPU; elsewhere torch's generator draws it
+    :param dropout: share of outputs set to zero, the rest scaled up; in steps of 1/65536
+    :param seed: of the dropout mask, which is the same on every device
+    :param rows: shape: (N,), int64; the mask of a row is a function of the seed and this number; None: of its position
     :return: shape: (N, D_out)
     """
-    if h.device.type == "cpu":
-        return _BiInteraction.apply(h, n, w1, b1, w2, b2, negative_slope, dropout, seed)
-    total = F.leaky_relu(F.linear(h + n, w1, b1), negative_slope) + F.leaky_relu(
-        F.linear(h * n, w2, b2), negative_slope
-    )
-    return F.dropout(total, dropout) if dropout else total
+    return _BiInteraction.apply(h, n, w1, b1, w2, b2, negative_slope, dropout, seed, rows)

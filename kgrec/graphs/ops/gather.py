@@ -29,16 +29,18 @@ class _GatherRows(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         g = gradients[0].contiguous()
+        if g.device.type != "cpu":
+            from kgrec.graphs.ops import cuda
+
+            return cuda.scatter_add_rows(index, g, ctx.rows, torch.are_deterministic_algorithms_enabled()), None
         out = g.new_zeros(ctx.rows, g.shape[1])
-        if g.device.type == "cpu":
-            _scatter_add(numpy_view(index), numpy_view(g), numpy_view(out))
-        else:
-            out.index_add_(0, index, g)
+        _scatter_add(numpy_view(index), numpy_view(g), numpy_view(out))
         return out, None
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:
-    """``x[index]``. Repeated rows add up in the gradient, always in the order of ``index`` on the CPU.
+    """``x[index]``. Repeated rows add up in the gradient: in the order of ``index`` on the CPU, on CUDA in a fixed order where
+    ``torch.use_deterministic_algorithms`` asks for one.
 
     :param x: shape: (N, D)
     :param index: shape: (B,), int64

@@ -318,12 +318,9 @@ def _panels(weight: Tensor) -> np.ndarray:
 
 
 def can_propagate(x: Tensor, widths: Sequence[int]) -> bool:
-    """Whether the fused kernels hold for these vectors: float32 on the CPU, widths d in whole panels, k in whole vectors."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and all(w % _PANEL == 0 for w in widths[:-1])
-        and widths[-1] % LANES == 0
+    """Whether the fused kernels hold for these vectors: on the CPU float32, widths d in whole panels, k in whole vectors."""
+    return x.device.type != "cpu" or (
+        x.dtype == torch.float32 and all(w % _PANEL == 0 for w in widths[:-1]) and widths[-1] % LANES == 0
     )
 
 
@@ -340,5 +337,9 @@ def propagate(
     :param dropout: share of each layer's outputs set to zero; the mask is a function of the layer's seed and the node
     :return: L + 1 tensors (R, d_l)
     """
+    if x.device.type != "cpu":
+        from kgrec.graphs.ops import cuda
+
+        return cuda.propagate(graphs, x, layers, rows, negative_slope=negative_slope, dropout=dropout, seeds=seeds)
     flat = [w for layer in layers for w in layer]
     return list(_Propagate.apply(list(graphs), rows, negative_slope, dropout, list(seeds), x, *flat))
