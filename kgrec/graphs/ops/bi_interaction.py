@@ -89,7 +89,7 @@ class _BiInteraction(torch.autograd.Function):
         if h.device.type != "cpu":
             from kgrec.graphs.ops import cuda
 
-            return cuda.bi_activate(a, b, *map(_plain, ctx.draw), rows)
+            return cuda.bi_activate(a, b, *_plain(ctx.draw, rows))
         out = torch.empty_like(a)
         _activate(numpy_view(a), numpy_view(b), numpy_view(out), _keys(out, rows), *ctx.draw)
         return out
@@ -102,7 +102,7 @@ class _BiInteraction(torch.autograd.Function):
         if h.device.type != "cpu":
             from kgrec.graphs.ops import cuda
 
-            grad_a, grad_b = cuda.bi_activate_backward(a, b, g, *map(_plain, ctx.draw), ctx.rows)
+            grad_a, grad_b = cuda.bi_activate_backward(a, b, g, *_plain(ctx.draw, ctx.rows))
         else:
             grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
             arrays = map(numpy_view, (a, b, g, grad_a, grad_b))
@@ -133,8 +133,8 @@ def _keys(like: Tensor, rows: Tensor | None) -> np.ndarray:
     return np.arange(len(like)) if rows is None else numpy_view(rows)
 
 
-def _plain(number: Any) -> Any:
-    return number.item()
+def _plain(draw: tuple[Any, ...], rows: Tensor | None) -> tuple[Any, ...]:
+    return *(number.item() for number in draw), rows
 
 
 def _draw(like: Tensor, slope: float, p: float, seed: int) -> tuple[Any, ...]:
