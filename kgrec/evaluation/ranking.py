@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kgrec.errors import TrainingError
 from kgrec.graphs.ops.block_topk import BLOCK, BlockTopK
+from kgrec.graphs.ops.block_topk_torch import DeviceTopK
 
 #: scores held at once, at most: 128 MiB of float32
 _BLOCK_SCORES = 2**25
@@ -115,7 +116,7 @@ def _rank_vectors(
     if not torch.isfinite(of_items).all():
         item = int((~torch.isfinite(of_items)).any(1).nonzero()[0])
         raise _diverged(model, f"item {item} a vector")
-    find = BlockTopK(of_items)
+    find = BlockTopK(of_items) if of_items.device.type == "cpu" else DeviceTopK(of_items)
     size = block or BLOCK
     for start in range(0, len(users), size):
         batch = users[start : start + size]
