@@ -176,17 +176,19 @@ def predict(
     """
     nodes, edges = users + items + entities, 2 * (interactions + triples)
     features = 2 * width * (items + entities)
-    table = 4 * WIDTH * nodes
-    layers = 4 * (users + items) * 3 * WIDTH
+    vectors = 4 * 4 * WIDTH * nodes  # weights, gradient, two moments
+    #: share of the edges whose head is a user or an item; every other triple of the catalogue is about an item
+    share = (2 * interactions + triples / 2) / edges
+    lists = (68 + 24 * share) * edges
     return {
         "graph": 48 * edges + 16 * interactions + 24 * triples + 2 * features,
-        "files": 40 * edges + 16 * interactions + 16 * nodes + 9 * 16 * 2 * items + features,
-        "write files": 24 * edges + 16 * edges + 8 * nodes,
+        "files": 40 * edges + 16 * interactions + 24 * nodes + 16 * 16 * items + features,
+        "write files": 24 * edges + 36 * edges + 16 * nodes,
         "open files": 0,
-        "full graph": 4 * table + 24 * edges + layers,
-        "sampled": (4 * table) / ranks + 12 * edges,
-        "rank": 8 * WIDTH * (users + items) + 40 * interactions,
-    }  # fmt: skip
+        "full graph": vectors + lists + 12 * WIDTH * (users + items),
+        "sampled": vectors / ranks + lists + 20 * edges,
+        "rank": 8 * WIDTH * (users + items) + 48 * interactions,
+    }
 
 
 def run(scale: float, folder: Path) -> None:

@@ -2,7 +2,9 @@
 away, then two, until n nodes are found. Multi-KG4Rec's cross-modal transformer reads it.
 
 Edges are those of the collaborative knowledge graph (training interactions and triples) and count in both directions.
-Every hop is taken whole, sorted by node, except the one that no longer fits, from which a part is drawn.
+Every hop is taken whole, sorted by node, except the one that no longer fits, from which a part is drawn. Of a node with more
+than ``HUB`` neighbours, evenly spread ones from a random start stand for all (its hop never fits): else every item of a genre
+would look at all the others, and time would grow with the square of the catalogue.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from kgrec.data.io import read_parquet, write_parquet
 from kgrec.errors import DataError
 
 Order = Literal["bfs_balanced", "bfs_uniform", "bfs_degree"]
+#: most neighbours of a node that are looked at
+HUB = 16_384
 _ORDERS = {"bfs_balanced": 0, "bfs_uniform": 1, "bfs_degree": 2}
 
 
@@ -56,7 +60,9 @@ def bfs_sequences(
     starts, neighbours = _neighbours(heads, tails, n_nodes)
     nodes = np.full((n_items, length), -1, np.int64)
     hops = np.full((n_items, length), -1, np.int8)
-    _search(starts, neighbours, n_users, max_hops, _ORDERS[order], np.uint64(seed % 2**64), nodes, hops)
+    _search(
+        starts, neighbours, n_users, max_hops, _ORDERS[order], np.uint64(seed % 2**64), max(HUB, length), nodes, hops
+    )
     return Sequences(nodes, hops)
 
 
@@ -115,12 +121,13 @@ def _neighbours(heads, tails, n_nodes):
 
 
 @njit(cache=True)
-def _search(starts, neighbours, n_users, max_hops, order, seed, nodes, hops):
+def _search(starts, neighbours, n_users, max_hops, order, seed, hub, nodes, hops):
     """Fill ``nodes`` and ``hops`` row by row."""
     n_items, length = nodes.shape
     seen = np.full(len(starts) - 1, -1, np.int32)  # the last item that met the node
     candidates = np.empty(len(starts) - 1, np.int64)
     for item in range(n_items):
+        salt = _mix(_mix(seed) ^ np.uint64(item))
         nodes[item, 0], hops[item, 0] = n_users + item, 0
         seen[n_users + item] = item
         begin, end = 0, 1
@@ -130,15 +137,19 @@ def _search(starts, neighbours, n_users, max_hops, order, seed, nodes, hops):
             count = 0
             for position in range(begin, end):
                 node = nodes[item, position]
-                for edge in range(starts[node], starts[node + 1]):
-                    neighbour = neighbours[edge]
+                degree = starts[node + 1] - starts[node]
+                looked = min(degree, hub)
+                shift = 0 if degree == looked else np.int64(_mix(salt ^ np.uint64(node)) % np.uint64(degree))
+                for place in range(looked):
+                    neighbour = neighbours[starts[node] + (place * degree + shift) // looked]
                     if seen[neighbour] != item:
                         seen[neighbour] = item
                         candidates[count] = neighbour
                         count += 1
-            found = np.sort(candidates[:count])
+            found = candidates[:count]
             if count > length - end:
-                found = np.sort(_draw(found, length - end, starts, n_users, order, seed, item))
+                found = _draw(found, length - end, starts, n_users, order, salt)
+            found = np.sort(found)
             nodes[item, end : end + len(found)] = found
             hops[item, end : end + len(found)] = hop
             begin, end = end, end + len(found)
@@ -147,20 +158,31 @@ def _search(starts, neighbours, n_users, max_hops, order, seed, nodes, hops):
 
 
 @njit(cache=True)
-def _draw(found, room, starts, n_users, order, seed, item):
+def _draw(found, room, starts, n_users, order, salt):
     """``room`` of the nodes ``found``."""
     if order == 2:
+        found = np.sort(found)
         degree = starts[found + 1] - starts[found]
         return found[np.argsort(-degree, kind="mergesort")][:room]
+    if order == 1:
+        return _first(found, room, salt)
+    users, others = found[found < n_users], found[found >= n_users]
+    n_others = min(len(others), max((room + 1) // 2, room - len(users)))
+    return np.concatenate((_first(others, n_others, salt), _first(users, room - n_others, salt)))
+
+
+@njit(cache=True)
+def _first(found, room, salt):
+    """The ``room`` nodes with the smallest hashes, which are distinct. Only about four times as many are sorted."""
     keys = np.empty(len(found), np.uint64)
     for index in range(len(found)):
-        keys[index] = _mix(_mix(_mix(seed) ^ np.uint64(item)) ^ np.uint64(found[index]))
-    shuffled = found[np.argsort(keys, kind="mergesort")]
-    if order == 1:
-        return shuffled[:room]
-    users, others = shuffled[shuffled < n_users], shuffled[shuffled >= n_users]
-    n_others = min(len(others), max((room + 1) // 2, room - len(users)))
-    return np.concatenate((others[:n_others], users[: room - n_others]))
+        keys[index] = _mix(salt ^ np.uint64(found[index]))
+    wanted = 4 * room + 16
+    if wanted < len(found):
+        few = np.flatnonzero(keys < np.uint64(wanted / len(found) * 2.0**64))
+        if len(few) >= room:
+            found, keys = found[few], keys[few]
+    return found[np.argsort(keys, kind="mergesort")][:room]
 
 
 @njit(cache=True)

@@ -155,3 +155,38 @@ def test_missing_item_is_refused(tmp_path):
     write_parquet(read_parquet(tmp_path / "s.parquet").slice(1), tmp_path / "s.parquet")
     with pytest.raises(DataError, match="one sequence per item"):
         read_sequences(tmp_path / "s.parquet")
+
+
+def test_a_hub_is_looked_at_in_part(monkeypatch):
+    """1,000 items of one genre: with a smaller HUB the neighbours looked at are others, as many, from all of the range."""
+    edges, sizes = [(item, 1000) for item in range(1000)], (0, 1000, 1)
+    whole = grown(edges, sizes, length=16)
+    monkeypatch.setattr("kgrec.graphs.sequences.HUB", 100)
+    part = grown(edges, sizes, length=16)
+    assert (part.hops == whole.hops).all()
+    assert (part.nodes != whole.nodes).any()
+    drawn = part.nodes[:, 2:]
+    assert all(len(set(row)) == 14 for row in drawn.tolist())
+    # every item stands in 14 other sequences on average; deciles of their numbers are equally frequent
+    counts = np.bincount(drawn.ravel() // 100, minlength=10)
+    assert abs(counts / counts.mean() - 1).max() < 0.12
+
+
+@pytest.mark.parametrize("order", ["bfs_balanced", "bfs_uniform"])
+def test_a_draw_is_the_nodes_of_smallest_hash(order):
+    """Against a plain sort of the hashes, for a hop long enough that most nodes are put aside before sorting."""
+    edges, sizes = star(900, 700)
+    mask = (1 << 64) - 1
+
+    def mix(value: int) -> int:
+        value = (value + 0x9E3779B97F4A7C15) & mask
+        value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+        return value ^ (value >> 31)
+
+    salt = mix(mix(42))  # item 0
+    shuffled = sorted((node for node in range(1601) if node != 900), key=lambda node: mix(salt ^ node))
+    if order == "bfs_balanced":
+        users, others = ([n for n in shuffled if (n < 900) == side] for side in (True, False))
+        shuffled = others[:8] + users[:7]
+    assert grown(edges, sizes, length=16, order=order).nodes[0].tolist() == [900, *sorted(shuffled[:15])]
