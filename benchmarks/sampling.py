@@ -7,6 +7,7 @@ Other uses::
 
     --fan-outs "full; 20,20; 5,5; {interact: 10, interact^-1: 20, '*': 3},{'*': 3}"     of layer 1, layer 2
     --share .02 --epochs 1      a look: a random part of the interactions and no triples; the graph stays whole
+    --demo                      on the small synthetic film world
     --samplers                  how long DGL takes to draw a step's edges by run, by edge type, and from a heterograph
 
 The data are those of ``train_step_data.py``: MovieLens-1M where it is at hand, else a synthetic film world.
@@ -32,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from train_step_data import build, read_split
 
+from kgrec.data.demo import DemoSettings
 from kgrec.evaluation.protocol import EvaluateSettings, evaluate
 from kgrec.evaluation.ranking import UserItems
 from kgrec.graphs.data import GraphData, load_graph
@@ -170,6 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--demo", action="store_true")
     parser.add_argument("--samplers", action="store_true")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -177,7 +180,7 @@ def main() -> None:
         sys.stdout.write("\n" + json.dumps(train(json.loads(sys.stdin.read()))) + "\n")
         return
     console = Console(width=132)
-    folder = build(options.data)
+    folder = build(name="film-world", demo=DemoSettings.model_validate({})) if options.demo else build(options.data)
     if options.samplers:
         data = load_graph(folder / "graph")
         nodes = torch.arange(0, data.n_nodes, 3)
