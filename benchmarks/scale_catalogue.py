@@ -183,11 +183,11 @@ def predict(
     return {
         "graph": 48 * edges + 16 * interactions + 24 * triples + 2 * features,
         "files": 40 * edges + 16 * interactions + 24 * nodes + 16 * 16 * items + features,
-        "write files": 24 * edges + 36 * edges + 16 * nodes,
+        "write files": max(60 * edges + 16 * nodes, 24 * edges + 3 * features),
         "open files": 0,
         "full graph": vectors + lists + 12 * WIDTH * (users + items),
         "sampled": vectors / ranks + lists + 20 * edges,
-        "rank": 8 * WIDTH * (users + items) + 48 * interactions,
+        "rank": 8 * WIDTH * (users + items) + 48 * interactions + 8 * min(2**25, RANKED * items),
     }
 
 
