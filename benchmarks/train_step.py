@@ -266,6 +266,7 @@ def profile(chosen: argparse.Namespace, folder: Path) -> None:
         print(f"{phase}: {told['wall'] * 1000:.1f} ms a step, mean of {told['steps']}, by family")
         for family, seconds in sorted(told["families"].items(), key=lambda item: -item[1]):
             print(f"    {family:24}{seconds * 1000:10.2f} ms {seconds / told['wall']:7.1%}")
+    print(f"attention, once an epoch: {result['attention'] * 1000:.1f} ms")
 
 
 def multi_kg4rec(chosen: argparse.Namespace, folder: Path) -> None:

@@ -161,6 +161,7 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
             pass
     return {
         "epochs": epochs, "setup": setup, "step_seconds": trainer.step_seconds, "profile": table,
+        "attention": trainer.seconds.get("attention"),
         "counts": {
             "users": data.n_users, "items": data.n_items, "nodes": data.n_nodes, "edges": len(data.heads),
             "relations": data.n_relations, "interactions": len(data.train_users), "triples": len(getattr(trainer, "triples", ())),
@@ -172,11 +173,12 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
 
 def _profile(trainer: TimedTrainer) -> dict[str, dict[str, Any]]:
     """Where a step's time goes, by phase: seconds per step of each family, and the profiler's own table."""
-    trainer.model.refresh()
+    for _ in range(2):  # the first warms up, here and below
+        trainer.model.refresh()
     tables = {}
     for phase in trainer.phases:
         steps = trainer._steps(phase)
-        for number in range(2):  # the first warms up
+        for number in range(2):
             trainer.model.train()
             with profile(activities=[ProfilerActivity.CPU]) as profiler:
                 began = time.perf_counter()
@@ -185,9 +187,7 @@ def _profile(trainer: TimedTrainer) -> dict[str, dict[str, Any]]:
                 wall = time.perf_counter() - began
         families: dict[str, float] = {}
         for event in profiler.key_averages():
-            name = next(
-                (f for f, pattern in FAMILIES.items() if re.search(pattern, event.key)), "elementwise and other"
-            )
+            name = family(event.key)
             families[name] = families.get(name, 0.0) + event.self_cpu_time_total / 1e6
         families["outside operators"] = wall - sum(families.values())
         tables[phase] = {
