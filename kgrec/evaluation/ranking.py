@@ -106,7 +106,7 @@ def rank_topk(
     vectors = model.vectors() if hasattr(model, "vectors") else None
     if vectors is None:
         return _rank_scores(model, users, seen, k, block, device)
-    return _rank_vectors(model, *vectors, users, seen, k, block)
+    return _rank_vectors(model, vectors[0], vectors[1], users, seen, k, block)
 
 
 def _rank_vectors(

@@ -97,7 +97,7 @@ class _Lists(NamedTuple):
     place: np.ndarray  # (B, room), int32, in the order of the tiles
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _quantize(x, q, scale, norm, rest, to_int8, gamma, underflow):
     for i in numba.prange(x.shape[0]):
         squares = errors = 0.0
@@ -404,7 +404,7 @@ class BlockTopK:
         scores = np.empty((n_users, room), np.float32)
         _finish(block, self._items, lists, scores, k)
         _select(scores.view(np.int32), self._items, lists, keys)
-        for row in np.flatnonzero(lists.filled < 0):
+        for row in np.flatnonzero(lists.filled < 0).tolist():
             keys[row] = self._rank_all(block, row, k)
         none = keys == _NOBODY
         bits = ~(keys >> 32).astype(np.int32)
