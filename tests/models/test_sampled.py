@@ -35,9 +35,10 @@ def model_of(data: GraphData, fan_out: FanOut | None, layers: tuple[int, ...] = 
 
 @pytest.mark.parametrize("layers", [(8,), (8, 4), (8, 6, 4)])
 def test_all_edges_train_as_the_full_graph(world: GraphData, layers: tuple[int, ...]) -> None:
+    """Dropout too: its mask belongs to the node, wherever the node stands in a block."""
     losses, gradients = [], []
     for fan_out in (None, (-1,) * len(layers)):
-        model = model_of(world, fan_out, layers).double().train()
+        model = model_of(world, fan_out, layers, dropout=0.3).double().train()
         terms = model.cf_loss(BATCH)
         torch.stack(list(terms.values())).sum().backward()
         losses.append({name: float(term.detach()) for name, term in terms.items()})

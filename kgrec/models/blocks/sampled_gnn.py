@@ -46,7 +46,7 @@ def sampled_layers(
         x = bi_interaction(
             x[: len(n)], n, layer.sum.weight, layer.sum.bias, layer.product.weight, layer.product.bias,
             negative_slope=gnn.negative_slope, dropout=gnn.dropout if gnn.training else 0.0,
-            seed=seed + 0x632BE59BD9B4E019 * (number + 1),
+            seed=seed + 0x632BE59BD9B4E019 * (number + 1), rows=block.heads,
         )  # fmt: skip
         outputs.append(x)
     return outputs
