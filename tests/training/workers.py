@@ -118,7 +118,7 @@ def _work(process: int, worlds: Sequence[int], jobs: Sequence[Job], folder: Path
             continue
         distributed.init_process_group(
             "gloo", init_method=f"file://{folder}/meet{world}", rank=process, world_size=world,
-            timeout=timedelta(seconds=300),
+            timeout=timedelta(hours=1),
         )  # fmt: skip
         for job in jobs:
             if job.world == world:

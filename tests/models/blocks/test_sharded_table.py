@@ -38,7 +38,7 @@ CASES = [(7, torch.float32), (9, torch.float64), (2, torch.float32)]
 def _work(process: int, folder: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=process, world_size=WORLD, timeout=timedelta(seconds=300)
+        "gloo", init_method=f"file://{folder}/meet", rank=process, world_size=WORLD, timeout=timedelta(hours=1)
     )
     sharded_table.ROWS_AT_ONCE = 2  # several messages even here
     found: dict[Any, Any] = {}
