@@ -139,7 +139,7 @@ def inside(word: str, folder: Path) -> None:
     sys.stdout.write("\n" + json.dumps({"seconds": seconds, "peak": peak_mib(), "imports": imports}))
 
 
-def params(raw: Path) -> dict[str, Any]:
+def params(raw: Path, interactions: int) -> dict[str, Any]:
     """The parameters of every run."""
     sources = {role: [{"path": path.name} for path in sorted((raw / role).glob("*"))] for role in os.listdir(raw)}
     for role, files in sources.items():
@@ -154,7 +154,7 @@ def params(raw: Path) -> dict[str, Any]:
         "kg": {**shared["kg"], "metadata": ["genre"]},
         "train": {
             "models": {"kgat": {"settings": {"layers": [64]}}, "popularity": {}},
-            "epochs": 1, "train_batch_size": 2048, "device": "cpu",
+            "epochs": 1, "train_batch_size": max(64, interactions // 50), "device": "cpu",
         },
         "evaluate": {**shared["evaluate"], "bootstrap": 100, "device": "cpu"},
         "publish": {"model": "kgat"},
@@ -188,7 +188,7 @@ def run_size(interactions: int, folder: Path, wanted: set[str], told: Callable[[
     raw = folder / "raw"
     folder.mkdir(parents=True)
     synthetic.write_raw(raw, interactions)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params(raw)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params(raw, interactions)))
     last = max(STAGES.index({"epoch": "train", "open": "graph"}.get(word, word)) for word in wanted)
     items = 0
     for word in STAGES[: last + 1]:
@@ -264,6 +264,7 @@ def draw(series: dict[str, list[Point]], fits: dict[str, tuple[Fit, Fit]], path:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     columns = 5
     rows = -(-len(series) // columns)
@@ -284,10 +285,11 @@ def draw(series: dict[str, list[Point]], fits: dict[str, tuple[Fit, Fit]], path:
                 color=("#1f5fa8", "#b8561b")[half],
             )
             axis.set_title(f"{name}, {unit}: q = {one.q:.2f}", fontsize=7)
-            axis.tick_params(labelsize=6)
+            axis.tick_params(which="both", labelsize=6)
+            axis.yaxis.set_minor_formatter(NullFormatter())
             if half:
                 axis.set_xlabel("pairs" if name == "evaluate" else "interactions", fontsize=6)
-                axis.set_ylim(bottom=100)
+                axis.set_ylim(100, max(1000, 2 * max(p.peak for p in found)))
     for axis in axes.flat:
         axis.set_visible(axis.has_data())
     figure.savefig(path, dpi=130)
