@@ -16,7 +16,9 @@ Size is the number of interactions; users, items, people and facts grow alike. T
 
 in the sense of least squares of relative errors: a is what a run costs however small, q = 1 is n log n. Above ``--tolerance``
 the verdict is "faster than n log n". Full ranking scores every user against every item, so evaluation is told against the
-number of those pairs, where q = 1 would be the bound too. The table, the CSV beside the picture and the exit code say so.
+number of those pairs, where q = 1 would be the bound too. A step on the full graph reads
+all of it, so batches grow with the catalogue: at most about 50 of interactions an epoch. The table, the CSV beside the
+picture and the exit code say so.
 """
 
 from __future__ import annotations
