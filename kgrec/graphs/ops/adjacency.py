@@ -62,9 +62,14 @@ class Adjacency:
 
     def first_rows(self, n: int) -> Adjacency:
         """The adjacency of the first ``n`` heads alone; its edges are the first ``indptr[n]`` edges of this one."""
-        m = int(self.indptr[n])
-        heads = self.heads()[:m]
-        return Adjacency.from_edges(heads, self.tail[:m].long(), (n, self.shape[1]))
+        kept = self.t_head < n
+        indptr, t_indptr = self.indptr[: n + 1], torch.zeros_like(self.t_indptr)
+        torch.cumsum(kept, 0, out=(before := torch.empty_like(self.t_edge)))
+        t_indptr[1:] = before[self.t_indptr[1:] - 1] * (self.t_indptr[1:] > 0)
+        return Adjacency(
+            (n, self.shape[1]), indptr, self.tail[: int(indptr[n])], t_indptr, self.t_head[kept], self.t_edge[kept],
+            row_chunks(indptr), row_chunks(t_indptr),
+        )  # fmt: skip
 
     def to(self, device: torch.device | str) -> Adjacency:
         """The same adjacency on ``device``."""

@@ -148,8 +148,8 @@ def _forward(
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
-def _backward(x, rows, chunks, w1, w2, n, g, up1, up2, kept, g_own, g_near, g_w1, g_w2, g_b1, g_b2, slope, scale):
-    """Gradients of a layer's rows: of themselves, of their neighbourhoods, and per chunk of the weights (k, d)."""
+def _backward(x, rows, chunks, w1, w2, n, g, up1, up2, kept, g_own, g_w1, g_w2, g_b1, g_b2, slope, scale):
+    """Gradients of a layer's rows: of themselves, of their neighbourhoods (in place of ``n``), and per chunk of the weights."""
     width_in, width = x.shape[1], g.shape[1]
     for chunk in numba.prange(len(chunks) - 1):
         total, product = np.zeros((_BLOCK, width_in), np.float32), np.zeros((_BLOCK, width_in), np.float32)
@@ -184,7 +184,7 @@ def _backward(x, rows, chunks, w1, w2, n, g, up1, up2, kept, g_own, g_near, g_w1
                 for j in range(0, width_in, LANES):
                     s, p = load(g_total, i, j), load(g_product, i, j)
                     store(g_own, place, j, fma(p, load(n, place, j), s))
-                    store(g_near, place, j, fma(p, load(x, rows[place], j), s))
+                    store(n, place, j, fma(p, load(x, rows[place], j), s))
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
@@ -266,7 +266,8 @@ class _Propagate(torch.autograd.Function):
             adjacency = graph.adjacency
             rows = _some_rows(adjacency, wanted) if last else _all_rows(adjacency)
             count, width = len(rows.rows), len(layer.b1)
-            n, out = x.new_empty(count, x.shape[1]), x.new_empty(count, width)
+            n, out = x.new_empty(count + 1, x.shape[1]), x.new_empty(count, width)
+            n[count] = 0  # what rows that are absent send back
             bits = [torch.empty(count, width // LANES, dtype=torch.uint16) for _ in range(3)]
             draw = _draw(x, slope, dropout, seeds[number])
             _forward(
@@ -285,24 +286,23 @@ class _Propagate(torch.autograd.Function):
         g = gradients[-1].contiguous()
         of_weights: list[Tensor] = []
         for number in range(len(ctx.layers) - 1, -1, -1):
-            layer, graph, (x, rows, n, bits, draw) = ctx.layers[number], ctx.graphs[number], ctx.steps[number]
+            layer, graph, (x, rows, n, bits, draw) = ctx.layers[number], ctx.graphs[number], ctx.steps.pop()
             adjacency = graph.adjacency
             width, width_in = layer.w1.shape
             parts = len(rows.chunks) - 1
-            g_own, g_near = torch.empty_like(n), n.new_empty(len(n) + 1, width_in)
-            g_near[-1] = 0  # what rows that are absent send
+            g_own = n.new_empty(len(rows.rows), width_in)
             g_w1, g_w2 = (n.new_zeros(parts, width, width_in) for _ in range(2))
             g_b1, g_b2 = (n.new_zeros(parts, 1, width) for _ in range(2))
             _backward(
                 numpy_view(x), numpy_view(rows.rows), numpy_view(rows.chunks), numpy_view(layer.w1.contiguous()),
                 numpy_view(layer.w2.contiguous()), numpy_view(n), numpy_view(g), *map(numpy_view, bits),
-                numpy_view(g_own), numpy_view(g_near), *map(numpy_view, (g_w1, g_w2, g_b1, g_b2)), draw[0], draw[2],
+                numpy_view(g_own), *map(numpy_view, (g_w1, g_w2, g_b1, g_b2)), draw[0], draw[2],
             )  # fmt: skip
             of_weights[:0] = [g_w1.sum(0), g_b1.sum(0)[0], g_w2.sum(0), g_b2.sum(0)[0]]
             g = x.new_empty(adjacency.shape[1], width_in)
             _send_back(
                 numpy_view(adjacency.t_indptr), numpy_view(adjacency.t_head), numpy_view(graph.by_tail),
-                numpy_view(rows.position), numpy_view(g_own), numpy_view(g_near), numpy_view(g),
+                numpy_view(rows.position), numpy_view(g_own), numpy_view(n), numpy_view(g),
                 numpy_view(adjacency.t_chunks), rows.complete,
             )  # fmt: skip
             g.index_add_(0, ctx.wanted, gradients[number])
