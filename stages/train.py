@@ -7,6 +7,7 @@ from typing import Any
 
 from dvclive import Live
 
+from kgrec.training.distributed import is_first_process
 from kgrec.training.run import train_models
 from pipeline.entry import PathOption, run
 from pipeline.layout import PARAMS
@@ -17,6 +18,9 @@ from pipeline.report import write_report
 def main(graph: PathOption, split: PathOption, out: PathOption, state: PathOption, params: PathOption = PARAMS) -> None:
     """Train the models."""
     settings = load_params(params).train
+    if not is_first_process():
+        train_models(graph, split, out / "models", settings, state)
+        return
     with Live(str(out / "live"), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live:
 
         def on_epoch(epoch: Mapping[str, Any]) -> None:

@@ -135,12 +135,15 @@ def train(
     import shutil
 
     log_to_stderr()
+    from kgrec.training.distributed import is_first_process
     from kgrec.training.run import TrainSettings, train_models
 
     settings = section(TrainSettings, params, "train")
-    if not resume:
+    if not resume and is_first_process():
         shutil.rmtree(state, ignore_errors=True)
-    echo_json(train_models(graph, split, out, settings, state))
+    summary = train_models(graph, split, out, settings, state)
+    if is_first_process():
+        echo_json(summary)
 
 
 @app.command()

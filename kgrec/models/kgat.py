@@ -7,14 +7,14 @@ Legend: N nodes, M edges, R' relations, d width, k relation width.
 from __future__ import annotations
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from kgrec.config import Settings
 from kgrec.errors import TrainingError
 from kgrec.graphs.data import GraphData
-from kgrec.graphs.ops import Adjacency, KGAttention, WeightedGraph, gather_rows
-from kgrec.graphs.sampling import NeighbourhoodSampler
+from kgrec.graphs.ops import KGAttention, WeightedGraph, gather_rows
+from kgrec.graphs.sampling import FanOut, NeighbourhoodSampler
 from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
 from kgrec.models.blocks.attentive_gnn import AttentiveGNN, jump_concat
 from kgrec.models.blocks.losses import bpr_loss, embedding_l2
@@ -44,6 +44,17 @@ class KGATSettings(Settings):
     """lambda of the L2 term on the projected vectors of a triple."""
     kg_includes_interactions: bool = True
     """Train TransR on `interact` triples too, as the original; otherwise their relation stays at its start value."""
+    fan_out: FanOut | None = None
+    """Edges of each relation a node gathers from in a training step, per layer, the first layer first: a number, or numbers
+    by relation name with `"*"` for the others; -1: all. null: training reads the full graph."""
+
+    @model_validator(mode="after")
+    def _one_fan_out_per_layer(self) -> KGATSettings:
+        if self.fan_out is not None and len(self.fan_out) != len(self.layers):
+            raise ValueError(
+                f"fan_out has {len(self.fan_out)} entries for {len(self.layers)} layers; give one per layer"
+            )
+        return self
 
 
 class KGAT(TwoTowerRecommender):
@@ -61,10 +72,12 @@ class KGAT(TwoTowerRecommender):
         if len(data.heads) == 0:
             raise TrainingError("the graph has no edges; look at the rows of the graph stage's report")
         self.n_nodes = data.n_nodes
-        self.adjacency = Adjacency.from_edges(data.heads, data.tails, (data.n_nodes, data.n_nodes))
+        self.adjacency = data.adjacency()
         #: users and items, the rows a score needs, are the first nodes
         self.target = self.adjacency.first_rows(data.n_users + data.n_items)
         self.kg_attention = KGAttention(self.adjacency, data.rels)
+        if settings.fan_out is not None:
+            self.neighbourhood = NeighbourhoodSampler(self.adjacency, data.rels, data.relations, settings.fan_out)
         d = settings.embedding_size
         #: shape: (N, d)
         self.node = nn.Parameter(torch.empty(data.n_nodes, d))

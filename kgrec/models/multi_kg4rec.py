@@ -65,12 +65,21 @@ class MultiKG4RecSettings(KGATSettings):
             raise ValueError(f"fusion_heads {self.fusion_heads} must divide embedding_size {self.embedding_size}")
         return self
 
+    @model_validator(mode="after")
+    def _sampled_fusion_is_exact(self) -> MultiKG4RecSettings:
+        if self.fan_out is not None and self.fusion_refresh:
+            raise ValueError(
+                "fusion_refresh keeps the vectors of all items and fan_out reads some; set one of them to 0 or null"
+            )
+        return self
+
 
 class MultiKG4Rec(KGAT):
     """Multimodal fusion over a knowledge graph, then KGAT per modality graph."""
 
     Settings = MultiKG4RecSettings
     settings: MultiKG4RecSettings
+    sharded = ("node",)
 
     def __init__(self, data: GraphData, settings: MultiKG4RecSettings) -> None:
         missing = [m for m in settings.modalities if m not in data.modalities]
@@ -124,24 +133,44 @@ class MultiKG4Rec(KGAT):
     def features(self) -> dict[str, Tensor]:
         """Layer-0 vectors before fusion, x_m^(0). shape of each: (N, d)"""
         if not self.settings.modalities:
-            return {"id": self.node}
-        return {m: self.projector[m](self.node, self.n_users) for m in self.settings.modalities}
+            return super().inputs()
+        node = self.nodes()
+        return {m: self.projector[m](node, self.n_users) for m in self.settings.modalities}
 
     def fuse(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """Fused item vectors from the layer-0 vectors. stream -> shape: (I, d)"""
-        shape = self.sequence.shape
+        return self._fuse(x, self.sequence, self.padding, self.hop)
+
+    def _fuse(self, x: dict[str, Tensor], sequence: Tensor, padding: Tensor, hop: Tensor) -> dict[str, Tensor]:
+        """Fused vectors of some items, whose sequences, shape (i, n), count the rows of ``x``. stream -> shape: (i, d)"""
         sequences = {}
         for m in x:
-            positions = gather_rows(x[m], self.sequence.reshape(-1)).view(*shape, -1)
-            sequences[m] = positions + self.hop_vector[m][self.hop] if self.settings.hop_embedding else positions
+            positions = gather_rows(x[m], sequence.reshape(-1)).view(*sequence.shape, -1)
+            sequences[m] = positions + self.hop_vector[m][hop] if self.settings.hop_embedding else positions
         first = self.settings.readout == "self"
         half = self.settings.fusion_precision == "bfloat16"
-        with torch.autocast(self.sequence.device.type, torch.bfloat16, enabled=half):
-            fused = self.transformer(sequences, self.padding, only_first=first)
+        with torch.autocast(sequence.device.type, torch.bfloat16, enabled=half):
+            fused = self.transformer(sequences, padding, only_first=first)
         if first:
             return {m: y[:, 0].float() for m, y in fused.items()}
-        kept = (~self.padding)[..., None].float()
+        kept = (~padding)[..., None].float()
         return {m: (y.float() * kept).sum(1) / kept.sum(1) for m, y in fused.items()}
+
+    def inputs_of(self, nodes: Tensor) -> dict[str, Tensor]:
+        """Layer-0 vectors of some distinct nodes, per stream; only the items among them are fused. shape: (B,) -> (B, d)"""
+        if not self.settings.modalities:
+            return super().inputs_of(nodes)
+        place = ((nodes >= self.n_users) & (nodes < self.n_users + self.n_items)).nonzero()[:, 0]
+        items = nodes[place] - self.n_users
+        sequence = self.sequence[items] if self.fuses else nodes[:0]
+        needed, position = torch.unique(torch.cat([nodes, sequence.reshape(-1)]), return_inverse=True)
+        vectors = self.lookup(needed)
+        x = {m: self.projector[m].of(vectors, needed - self.n_users) for m in self.settings.modalities}
+        own = {m: gather_rows(y, position[: len(nodes)]) for m, y in x.items()}
+        if not self.fuses:
+            return own
+        fused = self._fuse(x, position[len(nodes) :].view_as(sequence), self.padding[items], self.hop[items])
+        return {m: own[m].index_copy(0, place, fused[m]) for m in own}
 
     def inputs(self) -> dict[str, Tensor]:
         """Layer-0 vectors of the modality graphs, with the items' fused vectors in place. shape of each: (N, d)"""

@@ -11,8 +11,9 @@ Legend: N rows, d width, t steps so far.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
@@ -25,24 +26,39 @@ from kgrec.graphs.ops.arrays import numpy_view
 LASTING = 262
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
-def _move(value, mean, square, size, root, eps):
+# error_model: without a test for zero LLVM can divide whole vectors
+_kernel = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+_parallel = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy", parallel=True)
+
+
+@_kernel
+def _fade(value, mean, square, size, root, beta1, beta2, eps):
+    """A step without a gradient, of one row."""
     for j in range(len(value)):
-        value[j] -= size * mean[j] / (np.sqrt(square[j]) / root + eps)
+        m, v = beta1 * mean[j], beta2 * square[j]
+        value[j] -= size * m / (np.sqrt(v) / root + eps)
+        mean[j], square[j] = m, v
 
 
-@numba.njit(parallel=True, nogil=True, cache=True)
+@_kernel
+def _move(g, value, mean, square, size, root, beta1, beta2, eps):
+    """A step, of one row."""
+    one = value.dtype.type(1)
+    for j in range(len(value)):
+        m, v = beta1 * mean[j] + (one - beta1) * g[j], beta2 * square[j] + (one - beta2) * (g[j] * g[j])
+        value[j] -= size * m / (np.sqrt(v) / root + eps)
+        mean[j], square[j] = m, v
+
+
+@_parallel
 def _catch_up(rows, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
     """Take the steps ``last[row] + 1 .. step``, which brought these rows no gradient."""
     real = value.dtype.type
     for i in numba.prange(len(rows)):
         row = rows[i]
-        start, stop = last[row], min(step, last[row] + LASTING)
-        for k in range(start + 1, stop + 1):
-            for j in range(value.shape[1]):
-                mean[row, j] *= beta1
-                square[row, j] *= beta2
-            _move(value[row], mean[row], square[row], real(sizes[k]), real(roots[k]), eps)
+        stop = min(step, last[row] + LASTING)
+        for k in range(last[row] + 1, stop + 1):
+            _fade(value[row], mean[row], square[row], real(sizes[k]), real(roots[k]), beta1, beta2, eps)
         if step > stop:
             fade1, fade2 = beta1 ** (step - stop), beta2 ** (step - stop)
             for j in range(value.shape[1]):
@@ -51,26 +67,22 @@ def _catch_up(rows, value, mean, square, last, step, sizes, roots, beta1, beta2,
         last[row] = step
 
 
-@numba.njit(parallel=True, nogil=True, cache=True, fastmath={"contract"})
-def _step_all(g, value, mean, square, step, sizes, roots, beta1, beta2, eps):
-    real = value.dtype.type
-    size, root, one = real(sizes[step]), real(roots[step]), real(1)
-    for i in numba.prange(len(value)):
-        mean[i] = beta1 * mean[i] + (one - beta1) * g[i]
-        square[i] = beta2 * square[i] + (one - beta2) * (g[i] * g[i])
-        value[i] -= size * mean[i] / (np.sqrt(square[i]) / root + eps)
-
-
-@numba.njit(parallel=True, nogil=True, cache=True)
+@_parallel
 def _step_rows(rows, g, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
     real = value.dtype.type
     for i in numba.prange(len(rows)):
         row = rows[i]
-        for j in range(value.shape[1]):
-            mean[row, j] = beta1 * mean[row, j] + (real(1) - beta1) * g[i, j]
-            square[row, j] = beta2 * square[row, j] + (real(1) - beta2) * (g[i, j] * g[i, j])
-        _move(value[row], mean[row], square[row], real(sizes[step]), real(roots[step]), eps)
+        _move(g[i], value[row], mean[row], square[row], real(sizes[step]), real(roots[step]), beta1, beta2, eps)
         last[row] = step
+
+
+@_parallel
+def _step_all(g, value, mean, square, step, sizes, roots, beta1, beta2, eps):
+    real = value.dtype.type
+    size, root, part = real(sizes[step]), real(roots[step]), 4096
+    for chunk in numba.prange((len(value) + part - 1) // part):
+        here = slice(chunk * part, min((chunk + 1) * part, len(value)))
+        _move(g[here], value[here], mean[here], square[here], size, root, beta1, beta2, eps)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -171,15 +183,34 @@ class RowAdam:
         return step, self._sizes, self._roots, real(beta1), real(beta2), real(self.eps)
 
 
-def make_adam(model: nn.Module, lr: float) -> RowAdam | torch.optim.Adam:
+Adam: TypeAlias = RowAdam | torch.optim.Adam
+
+
+def make_adam(model: nn.Module, lr: float) -> Adam:
     """Adam by rows on the CPU; elsewhere torch's, where all rows of a table cost little beside a step."""
     params = list(model.parameters())
     cpu = all(p.device.type == "cpu" for p in params)
     return RowAdam(params, lr) if cpu else torch.optim.Adam(params, lr=lr, fused=True)
 
 
-def follow_reads(model: nn.Module, optimizer: RowAdam | torch.optim.Adam) -> None:
-    """Let the tables of a model tell ``optimizer`` which rows are read, and give sparse gradients for them."""
-    for name, table in getattr(model, "tables", {}).items():
-        rows = isinstance(optimizer, RowAdam)
-        table.before_read = optimizer.before_read(model.get_parameter(name)) if rows else None
+@contextmanager
+def rows_read(model: nn.Module, optimizer: Adam) -> Iterator[None]:
+    """While it lasts, the tables of a model say which rows are read and have sparse gradients; in the end no row lags."""
+    if not isinstance(optimizer, RowAdam):
+        yield
+        return
+    tables = getattr(model, "tables", {})
+    for name, table in tables.items():
+        table.before_read = optimizer.before_read(model.get_parameter(name))
+    try:
+        yield
+    finally:
+        for table in tables.values():
+            table.before_read = None
+        optimizer.settle()
+
+
+def settle(optimizer: Adam) -> None:
+    """Let no row lag behind."""
+    if isinstance(optimizer, RowAdam):
+        optimizer.settle()

@@ -115,6 +115,11 @@ def started() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_first_process() -> bool:
+    """Whether this process is alone or the first of those `torchrun` started: the one that prints and writes reports."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def own_device(name: str) -> torch.device:
     """:func:`kgrec.device.find_device`, where several processes of a machine take a GPU each."""
     device = find_device(name)

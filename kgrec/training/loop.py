@@ -27,6 +27,7 @@ from kgrec.graphs.ops import NegativeItems, NegativeTails
 from kgrec.models.base import CFBatch, KGBatch, Recommender
 from kgrec.models.checkpoint import load_weights, save_weights
 from kgrec.progress import ItemProgress, get_logger, item_progress
+from kgrec.training.adam import Adam, make_adam, rows_read, settle
 from kgrec.training.distributed import Group, shard
 from kgrec.training.state import Progress, derive_seed, load_state, save_state
 
@@ -103,10 +104,7 @@ class Trainer:
         self.sharded = shard(model)
         #: elsewhere than on the CPU a step does not wait for its loss
         self.read_every = 1 if self.device.type == "cpu" else READ_EVERY
-        fused = self.device.type in ("cpu", "cuda")
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            phase: torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=fused) for phase in self.phases
-        }
+        self.optimizers: dict[str, Adam] = {phase: make_adam(model, settings.learning_rate) for phase in self.phases}
 
     def run(self) -> Progress:
         """Train until early stop or the last epoch, then put the best epoch's weights into the model.
@@ -142,6 +140,8 @@ class Trainer:
         self.group.copy_from_first([buffer for name, buffer in self.model.named_buffers() if name in kept])
 
     def _save(self, progress: Progress) -> None:
+        for optimizer in self.optimizers.values():
+            settle(optimizer)
         save_state(self.state / "state.safetensors", self.model, self.optimizers, progress)
 
     def _epoch(self, progress: Progress) -> None:
@@ -219,23 +219,24 @@ class Trainer:
             for kind, n in self._examples(phase).items()
         }
         orders = {kind: order.to(self.device) for kind, order in orders.items()}
-        for step in range(start, steps):
-            seed = derive_seed(self.seed, epoch, phase, step)
-            batches: list[Batch] = []
-            if phase in ("cf", "joint"):
-                batches.append(self._cf_batch(orders["cf"], step, seed))
-            if phase in ("kg", "joint"):
-                batches.append(self._kg_batch(orders["kg"], step, seed, phase))
-            optimizer.zero_grad(set_to_none=True)
-            terms, values = self._backward(batches, seed)
-            last = step == steps - 1
-            self.model.before_step(last)
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None and p not in self.sharded]
-            self.group.sum([*gradients, values])
-            if self.read_every == 1:
-                self._read(terms, [values], epoch, phase, step)
-            optimizer.step()
-            yield last, terms, values
+        with rows_read(self.model, optimizer) if self.group.world == 1 else nullcontext():
+            for step in range(start, steps):
+                seed = derive_seed(self.seed, epoch, phase, step)
+                batches: list[Batch] = []
+                if phase in ("cf", "joint"):
+                    batches.append(self._cf_batch(orders["cf"], step, seed))
+                if phase in ("kg", "joint"):
+                    batches.append(self._kg_batch(orders["kg"], step, seed, phase))
+                optimizer.zero_grad(set_to_none=True)
+                terms, values = self._backward(batches, seed)
+                last = step == steps - 1
+                self.model.before_step(last)
+                gradients = [p.grad for p in self.model.parameters() if p.grad is not None and p not in self.sharded]
+                self.group.sum([*gradients, values])
+                if self.read_every == 1:
+                    self._read(terms, [values], epoch, phase, step)
+                optimizer.step()
+                yield last, terms, values
 
     def _backward(self, batches: list[Batch], seed: int) -> tuple[list[str], Tensor]:
         """Add up the gradients of this process's slices, and their part of the loss: the names of its terms, and their values

@@ -55,6 +55,11 @@ class TrainSettings(LoopSettings):
     """``auto``: CUDA if there is one, else CPU."""
     seed: int = 42
     """Of weights, order, negatives, dropout."""
+    mapped: str | None = None
+    """Folder for the graph's arrays as plain files, which are then read as they are needed and shared by processes; null:
+    the graph is held in memory. Changes no result."""
+    deterministic: bool = False
+    """On CUDA, take the algorithms that give the same bits every time; the CPU's always do."""
     timeout: float = Field(1800, gt=0)
     """Seconds a process waits for the others before all end with an error, where `torchrun` started several."""
 
@@ -91,7 +96,7 @@ def _train_all(
     graph: Path, split: Path, out: Path, settings: TrainSettings, loops: Mapping[str, LoopSettings], state: Path,
     on_epoch: OnEpoch | None, device: torch.device, group: Group,
 ) -> dict[str, Any]:  # fmt: skip
-    data = load_graph(graph)
+    data = load_graph(graph, None if settings.mapped is None else Path(settings.mapped))
     vocabulary = read_vocabulary(graph / "vocab.parquet")
     pairs = read_pairs(split / "valid.parquet", vocabulary)
     train = UserItems.from_pairs(data.train_users, data.train_items, data.n_users)

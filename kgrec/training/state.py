@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -21,6 +21,7 @@ from kgrec.errors import CheckpointError
 from kgrec.models.base import Recommender
 from kgrec.models.blocks.sharded_table import ShardedTable, is_first
 from kgrec.models.checkpoint import load_whole, save_tensors, whole_state
+from kgrec.training.adam import Adam
 
 
 class Progress(BaseModel):
@@ -52,9 +53,7 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def save_state(
-    path: Path, model: Recommender, optimizers: dict[str, torch.optim.Optimizer], progress: Progress
-) -> None:
+def save_state(path: Path, model: Recommender, optimizers: Mapping[str, Adam], progress: Progress) -> None:
     """Write weights, optimizer moments and progress as one file; all processes call it, the first one writes."""
     tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in whole_state(model).items()}
     tables = _tables(model)
@@ -79,7 +78,7 @@ def _tables(model: Recommender) -> dict[int, ShardedTable]:
     }
 
 
-def load_state(path: Path, model: Recommender, optimizers: dict[str, torch.optim.Optimizer]) -> Progress:
+def load_state(path: Path, model: Recommender, optimizers: Mapping[str, Adam]) -> Progress:
     """Put weights and moments back. :raises CheckpointError: the file is damaged or of another model"""
     try:
         with safe_open(path, "pt") as file:

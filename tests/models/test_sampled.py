@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,24 @@ from kgrec.graphs.sampling import FanOut, NeighbourhoodSampler
 from kgrec.models.base import CFBatch
 from kgrec.models.kgat import KGAT, KGATSettings
 from kgrec.models.multi_kg4rec import MultiKG4Rec, MultiKG4RecSettings
+from kgrec.models.registry import build_model
 from kgrec.training.loop import LoopSettings, Trainer
 
 BATCH = CFBatch(torch.tensor([0, 5, 5, 2]), torch.tensor([3, 1, 7, 3]), torch.tensor([2, 14, 0, 2]))
+
+
+def test_settings_choose_the_neighbourhoods(world: GraphData) -> None:
+    model = build_model("kgat", world, {"layers": [8, 4], "fan_out": [2, {"interact": 1, "*": -1}]})
+    assert isinstance(model, KGAT)
+    assert model.neighbourhood is not None
+    assert model.neighbourhood.fan_out.tolist() == [[2] * 6, [1, -1, -1, -1, -1, -1]]
+    assert model_of(world, None).neighbourhood is None
+    with pytest.raises(ConfigError, match="fan_out has 1 entries for 2 layers"):
+        build_model("kgat", world, {"layers": [8, 4], "fan_out": [2]})
+    with pytest.raises(ConfigError, match=r"fan_out.*1 or more edges"):
+        build_model("kgat", world, {"layers": [8], "fan_out": [0]})
+    with pytest.raises(ConfigError, match="set one of them to 0 or null"):
+        build_model("multi_kg4rec", world, {"layers": [8], "fan_out": [2], "fusion_refresh": 3})
 
 
 def sample_from(model: KGAT, data: GraphData, fan_out: FanOut) -> KGAT:
@@ -134,10 +150,32 @@ def test_a_killed_run_resumes_to_the_bit(world: GraphData, tmp_path: Path) -> No
         assert torch.equal(second.model.state_dict()[key], value), key
 
 
-def test_a_model_that_needs_all_nodes_says_so(world: GraphData) -> None:
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {}, {"fusion": False}, {"node_input": "concat", "readout": "mean"}, {"node_input": "replace", "hop_embedding": False},
+        {"modalities": ("text",)}, {"modalities": ()},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_multi_kg4rec_fuses_the_items_among_the_drawn_nodes(world: GraphData, choice: dict[str, Any]) -> None:
+    losses, gradients = [], []
     settings = MultiKG4RecSettings(
-        embedding_size=8, relation_size=8, layers=(8, 4), fusion_heads=2, fusion_hidden=16, fusion_blocks=1
-    )
-    model = sample_from(MultiKG4Rec(world, settings), world, (2, 2)).train()
-    with pytest.raises(ConfigError, match="MultiKG4Rec cannot train on sampled neighbourhoods; set fan_out: null"):
-        model.cf_loss(BATCH)
+        embedding_size=8, relation_size=8, layers=(8, 4), fusion_heads=2, fusion_hidden=16, fusion_blocks=1,
+        message_dropout=0, fusion_dropout=0, **choice,
+    )  # fmt: skip
+    for fan_out in (None, (-1, -1)):
+        torch.manual_seed(3)
+        model = MultiKG4Rec(world, settings)
+        model.refresh()
+        if fan_out:
+            sample_from(model, world, fan_out)
+        terms = model.train().cf_loss(BATCH)
+        torch.stack(list(terms.values())).sum().backward()
+        losses.append({name: float(term.detach()) for name, term in terms.items()})
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        scale = float(gradient.abs().max())
+        assert (gradients[1][name] - gradient).abs().max() <= 1e-5 * scale + 1e-9, name

@@ -1,7 +1,7 @@
-"""The hot loops: neighbour aggregation, edge softmax, relation-wise projection, negative sampling.
+"""The hot loops: neighbour aggregation, edge softmax, relation-wise projection, attention, negative sampling, block top-k.
 
-Each operator takes plain tensors. On the CPU it runs a numba kernel, elsewhere torch; the tests hold both equal to DGL's
-own operators, forward and backward.
+Each operator takes plain tensors. On the CPU it runs numba kernels, on CUDA those of :mod:`kgrec.graphs.ops.cuda`; the tests
+hold both equal to the plain torch of :mod:`kgrec.graphs.ops.reference` and to DGL's own operators, forward and backward.
 """
 
 from kgrec.graphs.ops.adjacency import Adjacency
@@ -13,6 +13,7 @@ from kgrec.graphs.ops.gather import gather_rows
 from kgrec.graphs.ops.negatives import NegativeItems, NegativeTails
 from kgrec.graphs.ops.propagate import Layer, WeightedGraph, can_propagate, propagate
 from kgrec.graphs.ops.relation_project import relation_project
+from kgrec.graphs.ops.segment import segment_reduce
 
 __all__ = [
     "Adjacency",
@@ -28,4 +29,5 @@ __all__ = [
     "gather_rows",
     "propagate",
     "relation_project",
+    "segment_reduce",
 ]

@@ -41,8 +41,10 @@ from kgrec.graphs.ops.simd import (
 _BLOCK = 16
 _AHEAD = 12
 _PANEL = 2 * LANES
-#: edges that cost as much as the products of a row, for an even share of work per chunk
-_ROW_COST = 40
+#: edges that cost as much as a row does beside its edges, forward and on the way back, for an even share of work per chunk
+_ROW_COST, _ROW_COST_BACK = 40, 12
+#: chunks of rows without edges, the unit of a sum of weight gradients
+_PARTS = 64
 
 
 def _make_add_row(indirect: bool) -> Any:
@@ -289,12 +291,13 @@ class _Propagate(torch.autograd.Function):
             layer, graph, (x, rows, n, bits, draw) = ctx.layers[number], ctx.graphs[number], ctx.steps.pop()
             adjacency = graph.adjacency
             width, width_in = layer.w1.shape
-            parts = len(rows.chunks) - 1
-            g_own = n.new_empty(len(rows.rows), width_in)
+            count, parts = len(rows.rows), _PARTS
+            g_own = n.new_empty(count, width_in)
             g_w1, g_w2 = (n.new_zeros(parts, width, width_in) for _ in range(2))
             g_b1, g_b2 = (n.new_zeros(parts, 1, width) for _ in range(2))
             _backward(
-                numpy_view(x), numpy_view(rows.rows), numpy_view(rows.chunks), numpy_view(layer.w1.contiguous()),
+                numpy_view(x), numpy_view(rows.rows), np.linspace(0, count, parts + 1).astype(np.int64),
+                numpy_view(layer.w1.contiguous()),
                 numpy_view(layer.w2.contiguous()), numpy_view(n), numpy_view(g), *map(numpy_view, bits),
                 numpy_view(g_own), *map(numpy_view, (g_w1, g_w2, g_b1, g_b2)), draw[0], draw[2],
             )  # fmt: skip
@@ -303,7 +306,7 @@ class _Propagate(torch.autograd.Function):
             _send_back(
                 numpy_view(adjacency.t_indptr), numpy_view(adjacency.t_head), numpy_view(graph.by_tail),
                 numpy_view(rows.position), numpy_view(g_own), numpy_view(n), numpy_view(g),
-                numpy_view(adjacency.t_chunks), rows.complete,
+                numpy_view(row_chunks(adjacency.t_indptr, _ROW_COST_BACK)), rows.complete,
             )  # fmt: skip
             g.index_add_(0, ctx.wanted, gradients[number])
         return None, None, None, None, None, g, *of_weights

@@ -46,8 +46,23 @@ class ModalityProjector(nn.Module):
         :param node: shape: (N, d), id vectors of users, items, entities
         :return: shape: (N, d)
         """
-        p = F.leaky_relu(self.linear(self.feature), self.negative_slope)
-        rows = self.row + n_users
+        return self._join(node, self.row + n_users, self.feature)
+
+    def of(self, vectors: Tensor, rows: Tensor) -> Tensor:
+        """Layer-0 vectors of some nodes alone.
+
+        :param vectors: shape: (B, d), their id vectors
+        :param rows: shape: (B,), int64, distinct; their rows of ``items then entities``, negative for users
+        :return: shape: (B, d)
+        """
+        place = torch.searchsorted(self.row, rows)
+        found = (torch.cat([self.row, self.row.new_tensor([-1])])[place] == rows) & (rows >= 0)
+        at = found.nonzero()[:, 0]
+        return self._join(vectors, at, self.feature[place[at]])
+
+    def _join(self, node: Tensor, rows: Tensor, feature: Tensor) -> Tensor:
+        """``node`` with the projected features joined to distinct ``rows``."""
+        p = F.leaky_relu(self.linear(feature), self.negative_slope)
         if self.join == "add":
             return _PutRows.apply(node, rows, p, True)
         if self.join == "concat":

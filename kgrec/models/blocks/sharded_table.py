@@ -8,10 +8,12 @@ Legend: N rows of the table, d width, W processes, P = ceil(N / W) rows of the l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional as F
 
 from kgrec.graphs.ops import gather_rows
 
@@ -34,6 +36,8 @@ class ShardedTable:
 
     def __init__(self, n_rows: int) -> None:
         self.n_rows, self.rank, self.world = n_rows, 0, 1
+        #: called with row numbers before they are read; the gradient of these rows is then sparse (one process alone)
+        self.before_read: Callable[[Tensor], None] | None = None
 
     def split(self, parameter: nn.Parameter) -> None:
         """Keep this process's rows of a parameter of N rows, and let go of the others."""
@@ -51,6 +55,9 @@ class ShardedTable:
         :param rows: shape: (B,), int64; may differ from process to process
         :return: shape: (B, d)
         """
+        if self.world == 1 and self.before_read is not None:
+            self.before_read(rows)
+            return F.embedding(rows, own, sparse=True)
         if self.world == 1:
             return gather_rows(own, rows)
         # a key sorts by owner, then by the owner's own numbering
