@@ -11,11 +11,14 @@ from torch import Tensor
 from kgrec.graphs.ops.arrays import numpy_view
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(parallel=True, nogil=True, cache=True)
 def _scatter_add(index, g, out):
-    for row in range(len(index)):
-        for j in range(g.shape[1]):
-            out[index[row], j] += g[row, j]
+    """Every thread adds up its own columns, in the order of ``index``."""
+    for part in numba.prange((g.shape[1] + 15) // 16):
+        first, stop = 16 * part, min(16 * part + 16, g.shape[1])
+        for row in range(len(index)):
+            for j in range(first, stop):
+                out[index[row], j] += g[row, j]
 
 
 class _GatherRows(torch.autograd.Function):

@@ -47,23 +47,28 @@ _ROW_COST, _ROW_COST_BACK = 40, 12
 _PARTS = 64
 
 
-def _make_add_row(indirect: bool) -> Any:
+def _make_sum_row(indirect: bool) -> Any:
     @numba.njit(nogil=True, cache=True)
-    def add_row(start, stop, column, position, weight, x, out, row):
-        """``out[row] += sum of weight * x[column]`` over the edges ``start..stop - 1``, or of ``x[position[column]]``."""
-        width, last = x.shape[1], len(column) - 1
+    def sum_row(start, stop, column, position, weight, x, base, own, out, row):
+        """``out[row] = base[own] + sum of weight * x[column]`` over the edges ``start..stop - 1``, or of
+        ``x[position[column]]``; without ``base[own]`` where there is none."""
+        width, last, nothing = x.shape[1], len(column) - 1, spread(np.float32(0))
         j = 0
         while j + 2 * _PANEL <= width:
-            s0, s1 = load(out, row, j), load(out, row, j + LANES)
-            s2, s3 = load(out, row, j + 2 * LANES), load(out, row, j + 3 * LANES)
+            s0, s1, s2, s3 = nothing, nothing, nothing, nothing
+            if own < len(base):
+                s0, s1 = load(base, own, j), load(base, own, j + LANES)
+                s2, s3 = load(base, own, j + 2 * LANES), load(base, own, j + 3 * LANES)
             for edge in range(start, stop):
-                source, ahead, w = column[edge], column[min(edge + _AHEAD, last)], spread(weight[edge])
-                if indirect:
-                    source, ahead = position[source], position[ahead]
-                prefetch(x, ahead, j)
-                prefetch(x, ahead, j + LANES)
-                prefetch(x, ahead, j + 2 * LANES)
-                prefetch(x, ahead, j + 3 * LANES)
+                w = spread(weight[edge])
+                if indirect:  # few rows, which lie in the nearer cache
+                    source = position[column[edge]]
+                else:
+                    source, ahead = column[edge], column[min(edge + _AHEAD, last)]
+                    prefetch(x, ahead, j)
+                    prefetch(x, ahead, j + LANES)
+                    prefetch(x, ahead, j + 2 * LANES)
+                    prefetch(x, ahead, j + 3 * LANES)
                 s0 = fma(w, load(x, source, j), s0)
                 s1 = fma(w, load(x, source, j + LANES), s1)
                 s2 = fma(w, load(x, source, j + 2 * LANES), s2)
@@ -74,24 +79,28 @@ def _make_add_row(indirect: bool) -> Any:
             store(out, row, j + 3 * LANES, s3)
             j += 2 * _PANEL
         while j < width:
-            s0, s1 = load(out, row, j), load(out, row, j + LANES)
+            s0, s1 = nothing, nothing
+            if own < len(base):
+                s0, s1 = load(base, own, j), load(base, own, j + LANES)
             for edge in range(start, stop):
-                source, ahead, w = column[edge], column[min(edge + _AHEAD, last)], spread(weight[edge])
+                w = spread(weight[edge])
                 if indirect:
-                    source, ahead = position[source], position[ahead]
-                prefetch(x, ahead, j)
-                prefetch(x, ahead, j + LANES)
+                    source = position[column[edge]]
+                else:
+                    source, ahead = column[edge], column[min(edge + _AHEAD, last)]
+                    prefetch(x, ahead, j)
+                    prefetch(x, ahead, j + LANES)
                 s0 = fma(w, load(x, source, j), s0)
                 s1 = fma(w, load(x, source, j + LANES), s1)
             store(out, row, j, s0)
             store(out, row, j + LANES, s1)
             j += _PANEL
 
-    return add_row
+    return sum_row
 
 
-_add_row = _make_add_row(False)
-_add_row_through = _make_add_row(True)
+_sum_row = _make_sum_row(False)
+_sum_row_through = _make_sum_row(True)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -125,9 +134,7 @@ def _forward(
             count = min(_BLOCK, chunks[chunk + 1] - first)
             for i in range(count):
                 row = rows[first + i]
-                for j in range(0, width_in, LANES):
-                    store(n, first + i, j, spread(np.float32(0)))
-                _add_row(indptr[row], indptr[row + 1], column, column, weight, x, n, first + i)
+                _sum_row(indptr[row], indptr[row + 1], column, column, weight, x, x, len(x), n, first + i)
                 _combine(x, row, n, first + i, total, product, i)
             for i in range(_BLOCK):
                 for j in range(0, padded, LANES):
@@ -194,13 +201,11 @@ def _send_back(t_indptr, t_head, by_tail, position, g_own, g_near, out, chunks, 
     """Gradient of all vectors: from the rows they are, and from the rows they are neighbours of."""
     for chunk in numba.prange(len(chunks) - 1):
         for row in range(chunks[chunk], chunks[chunk + 1]):
-            own = row if everything else position[row]
-            for j in range(0, out.shape[1], LANES):
-                store(out, row, j, load(g_own, own, j) if own < len(g_own) else spread(np.float32(0)))
+            start, stop = t_indptr[row], t_indptr[row + 1]
             if everything:
-                _add_row(t_indptr[row], t_indptr[row + 1], t_head, position, by_tail, g_near, out, row)
+                _sum_row(start, stop, t_head, position, by_tail, g_near, g_own, row, out, row)
             else:
-                _add_row_through(t_indptr[row], t_indptr[row + 1], t_head, position, by_tail, g_near, out, row)
+                _sum_row_through(start, stop, t_head, position, by_tail, g_near, g_own, position[row], out, row)
 
 
 class WeightedGraph(NamedTuple):
@@ -301,6 +306,10 @@ class _Propagate(torch.autograd.Function):
                 numpy_view(layer.w2.contiguous()), numpy_view(n), numpy_view(g), *map(numpy_view, bits),
                 numpy_view(g_own), *map(numpy_view, (g_w1, g_w2, g_b1, g_b2)), draw[0], draw[2],
             )  # fmt: skip
+            if rows.complete:
+                g_own.index_add_(0, ctx.wanted, gradients[number])
+            else:
+                g_own += gradients[number]
             of_weights[:0] = [g_w1.sum(0), g_b1.sum(0)[0], g_w2.sum(0), g_b2.sum(0)[0]]
             g = x.new_empty(adjacency.shape[1], width_in)
             _send_back(
@@ -308,7 +317,6 @@ class _Propagate(torch.autograd.Function):
                 numpy_view(rows.position), numpy_view(g_own), numpy_view(n), numpy_view(g),
                 numpy_view(row_chunks(adjacency.t_indptr, _ROW_COST_BACK)), rows.complete,
             )  # fmt: skip
-            g.index_add_(0, ctx.wanted, gradients[number])
         return None, None, None, None, None, g, *of_weights
 
 
