@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from kgrec.config import Settings
 from kgrec.errors import TrainingError
 from kgrec.graphs.data import GraphData
-from kgrec.graphs.ops import KGAttention, WeightedGraph, gather_rows
+from kgrec.graphs.ops import KGAttention, WeightedGraph, rank_loss
 from kgrec.graphs.sampling import FanOut, NeighbourhoodSampler
 from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
 from kgrec.models.blocks.attentive_gnn import AttentiveGNN, jump_concat
-from kgrec.models.blocks.losses import bpr_loss, embedding_l2
-from kgrec.models.blocks.sampled_gnn import sampled_represent
+from kgrec.models.blocks.sampled_gnn import sampled_streams
 from kgrec.models.blocks.sharded_table import ShardedTable
 from kgrec.models.blocks.transr import TransR
 
@@ -111,15 +110,18 @@ class KGAT(TwoTowerRecommender):
 
     def encode(self) -> Tensor:
         """Representations of users and items: all layers of all streams side by side. shape: (U + I, D)"""
-        return self._rows(torch.arange(self.n_users + self.n_items, device=self.node.device))
+        rows = torch.arange(self.n_users + self.n_items, device=self.node.device)
+        return torch.cat([jump_concat(layers, self.settings.layer_norm_l2) for layers in self._streams(rows)], 1)
 
-    def _rows(self, rows: Tensor) -> Tensor:
-        """Representations of some distinct users and items, ascending. shape: (R,) -> (R, D)"""
-        streams = [
+    def _streams(self, rows: Tensor) -> list[list[Tensor]]:
+        """Vectors of layers 0..L of some distinct users and items, ascending, per stream; in training from drawn
+        neighbourhoods, where the settings say so. shape: (R,) -> (R, d_l)"""
+        if self.training and self.neighbourhood is not None:
+            return sampled_streams(self, rows)
+        return [
             self.gnn[stream](x, *self._weighted(stream), rows, seed=self.step_seed + 0xD1342543DE82EF95 * number)
             for number, (stream, x) in enumerate(self.inputs().items())
         ]
-        return torch.cat([jump_concat(layers, self.settings.layer_norm_l2) for layers in streams], 1)
 
     def _weighted(self, stream: str) -> tuple[WeightedGraph, WeightedGraph]:
         """The graph and its first rows with the stream's attention, made anew when the attention has changed."""
@@ -133,22 +135,11 @@ class KGAT(TwoTowerRecommender):
     def cf_loss(self, batch: CFBatch) -> dict[str, Tensor]:
         """BPR on inner products of the representations, and their L2 term."""
         items = self.n_users + torch.cat([batch.positives, batch.negatives])
-        user, positive, negative = self.represent(torch.cat([batch.users, items])).split(len(batch.users))
-        terms = {"bpr": bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))}
-        if self.settings.reg_weight:
-            terms["l2"] = self.settings.reg_weight * embedding_l2(user, positive, negative)
-        return terms
-
-    def represent(self, nodes: Tensor) -> Tensor:
-        """Representations of some users and items, in the current mode and with gradient.
-
-        :param nodes: shape: (B,), int64, below U + I
-        :return: shape: (B, D), as the rows of :meth:`encode`; in expectation where neighbourhoods are drawn
-        """
-        if self.training and self.neighbourhood is not None:
-            return sampled_represent(self, nodes)
-        distinct, position = torch.unique(nodes, return_inverse=True)
-        return gather_rows(self._rows(distinct), position)
+        rows, position = torch.unique(torch.cat([batch.users, items]), return_inverse=True)
+        streams = self._streams(rows)
+        normalise = [self.settings.layer_norm_l2 and number > 0 for layers in streams for number in range(len(layers))]
+        bpr, l2 = rank_loss([x for layers in streams for x in layers], normalise, position)
+        return {"bpr": bpr, "l2": self.settings.reg_weight * l2} if self.settings.reg_weight else {"bpr": bpr}
 
     def lookup(self, nodes: Tensor) -> Tensor:
         """Id vectors of some nodes, with gradient. shape: (B,), int64 -> (B, d)"""

@@ -12,6 +12,7 @@ from kgrec.graphs.ops.edge_softmax import edge_softmax
 from kgrec.graphs.ops.gather import gather_rows
 from kgrec.graphs.ops.negatives import NegativeItems, NegativeTails
 from kgrec.graphs.ops.propagate import Layer, WeightedGraph, can_propagate, propagate
+from kgrec.graphs.ops.rank_loss import rank_loss
 from kgrec.graphs.ops.relation_project import relation_project
 from kgrec.graphs.ops.segment import segment_reduce
 
@@ -28,6 +29,7 @@ __all__ = [
     "edge_softmax",
     "gather_rows",
     "propagate",
+    "rank_loss",
     "relation_project",
     "segment_reduce",
 ]

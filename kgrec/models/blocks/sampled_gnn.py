@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
 from kgrec.errors import ConfigError
-from kgrec.graphs.ops import aggregate, bi_interaction, gather_rows
+from kgrec.graphs.ops import aggregate, bi_interaction
 from kgrec.graphs.sampling import Block, NeighbourhoodSampler
-from kgrec.models.blocks.attentive_gnn import AttentiveGNN, BiInteraction, jump_concat
+from kgrec.models.blocks.attentive_gnn import AttentiveGNN, BiInteraction
 
 
 class SampledModel(Protocol):
@@ -52,16 +51,15 @@ def sampled_layers(
     return outputs
 
 
-def sampled_represent(model: SampledModel, nodes: Tensor) -> Tensor:
-    """Representations of some nodes from neighbourhoods drawn with the step's seed.
+def sampled_streams(model: SampledModel, rows: Tensor) -> list[list[Tensor]]:
+    """Vectors of layers 0..L of some nodes, per stream, from neighbourhoods drawn with the step's seed.
 
-    :param nodes: shape: (B,), int64, repeats allowed
-    :return: shape: (B, D)
+    :param rows: shape: (R,), int64, distinct
+    :return: per stream, L + 1 tensors (R, d_l)
     :raises ConfigError: the model has streams it can compute for all nodes only
     """
     assert model.neighbourhood is not None
-    distinct, position = torch.unique(nodes, return_inverse=True)
-    blocks = model.neighbourhood.sample(distinct, model.step_seed)
+    blocks = model.neighbourhood.sample(rows, model.step_seed)
     inputs = model.inputs_of(blocks[0].nodes)
     if set(inputs) != set(model.gnn):
         raise ConfigError(f"{type(model).__name__} cannot train on sampled neighbourhoods; set fan_out: null")
@@ -71,5 +69,5 @@ def sampled_represent(model: SampledModel, nodes: Tensor) -> Tensor:
             cast(AttentiveGNN, gnn), inputs[stream], blocks, getattr(model, f"attention_{stream}"),
             model.step_seed + 0xD1342543DE82EF95 * number,
         )  # fmt: skip
-        streams.append(jump_concat([gather_rows(x, position) for x in layers], model.settings.layer_norm_l2))
-    return torch.cat(streams, 1)
+        streams.append([x[: len(rows)] for x in layers])
+    return streams
