@@ -62,8 +62,8 @@ class LoopSettings(Settings):
     """Epochs between validations."""
     stopping_step: int = Field(10, gt=0)
     """Validations without improvement before training stops."""
-    checkpoint_every: int = Field(200, gt=0)
-    """Steps between checkpoints of the training state."""
+    checkpoint_every: int = Field(1000, gt=0)
+    """Steps between checkpoints of the training state inside an epoch; each epoch ends with one."""
 
 
 class Trainer:
@@ -249,7 +249,10 @@ class Trainer:
             parts = [cut(batch, number, slices) for batch in batches]
             if group.world == 1 and not any(weight for _, weight in parts):
                 continue
-            torch.manual_seed(seed)
+            # torch.manual_seed also remembers a stack trace for every device that is not in use
+            torch.default_generator.manual_seed(seed)
+            if self.device.type == "cuda":
+                torch.cuda.manual_seed(seed)
             self.model.step_seed = seed
             terms: dict[str, Tensor] = {}
             for part, weight in parts:
