@@ -39,7 +39,7 @@ LEARNING_RATE = 1e-3
 #: RecBole's defaults of KGAT, in our words
 EQUAL = {
     "embedding_size": 64, "relation_size": 64, "message_dropout": 0.1, "reg_weight": 1e-5, "kg_reg_weight": 1e-5,
-    "kg_includes_interactions": False,
+    "kg_includes_interactions": False, "first_attention": "laplacian",
 }  # fmt: skip
 #: for --to-accuracy: settings of ours to be replaced by what --choose finds best on validation
 FAST: dict[str, Any] = {"layers": [64], "batch": 2048, "learning_rate": 0.003}
@@ -52,13 +52,13 @@ EQUAL_TEXT = """\
 equal    training, validation and test interactions; triples and edges (triples one way, interactions both ways under one
          relation); embedding 64, relation space 64, bi-interaction layers {layers}, message dropout .1, Adam, learning rate
          {rate:g}, batch {batch} in both phases, so the same numbers of steps; one negative each, uniform outside the user's
-         training items (the head's tails); attention renewed once an epoch without gradient; all items ranked, seen ones
+         training items (the head's tails); attention renewed once an epoch without gradient, in
+         the first one over the number of a head's edges of a relation; all items ranked, seen ones
          masked; {threads} threads"""
 UNEQUAL_TEXT = """\
 unequal  RecBole has one Adam for both phases (ours one each), L2 on norms (ours on squared norms; weight 1e-5 each, RecBole's
-         also on relation vectors), a Xavier normal start (ours uniform), in the first epoch attention that is uniform per
-         relation (ours from the start vectors), and adds up parallel edges before the softmax (ours keeps them apart). Ours
-         writes a checkpoint every 200 steps, inside its time. Random numbers differ."""
+         also on relation vectors), a Xavier normal start of two tables (ours uniform, of one), and adds up parallel edges
+         before the softmax (ours keeps them apart). Random numbers differ."""
 
 
 class Result(dict):

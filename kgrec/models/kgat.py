@@ -6,6 +6,8 @@ Legend: N nodes, M edges, R' relations, d width, k relation width.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -41,6 +43,9 @@ class KGATSettings(Settings):
     """lambda of the L2 term on the looked-up representations."""
     kg_reg_weight: float = Field(1e-5, ge=0)
     """lambda of the L2 term on the projected vectors of a triple."""
+    first_attention: Literal["attention", "laplacian"] = "attention"
+    """Weights of the first epoch's edges: attention from the start vectors, or, as the original and RecBole, one over the number
+    of the head's edges of that relation."""
     kg_includes_interactions: bool = True
     """Train TransR on `interact` triples too, as the original; otherwise their relation stays at its start value."""
     fan_out: FanOut | None = None
@@ -159,9 +164,18 @@ class KGAT(TwoTowerRecommender):
         training = self.training
         self.eval()
         for stream, x in self.inputs().items():
-            attention = self.kg_attention(x, self.transr.relation, self.transr.matrix)
-            getattr(self, f"attention_{stream}").copy_(attention)
+            kept = getattr(self, f"attention_{stream}")
+            if self.settings.first_attention == "laplacian" and not kept.any():
+                kept.copy_(self._laplacian())
+            else:
+                kept.copy_(self.kg_attention(x, self.transr.relation, self.transr.matrix))
         self.train(training)
+
+    def _laplacian(self) -> Tensor:
+        """One over the number of edges with the same head and relation. shape: (M,)"""
+        key = self.adjacency.heads() * len(self.transr.relation) + self.kg_attention.rels
+        _, number, counts = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
+        return 1 / counts[number].float()
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
         """Move the adjacency along with the parameters."""

@@ -38,6 +38,16 @@ def test_encode_equals_dense_matrices(world: GraphData) -> None:
     assert torch.equal(model.encode()[:, :8], model.node[: world.n_users + world.n_items])
 
 
+def test_the_first_epoch_may_weigh_the_edges_of_a_relation_alike(world: GraphData) -> None:
+    torch.manual_seed(3)
+    model = KGAT(world, SETTINGS.model_copy(update={"first_attention": "laplacian"}))
+    model.refresh()
+    runs = list(zip(world.heads.tolist(), world.rels.tolist(), strict=True))
+    assert model.attention_id.tolist() == pytest.approx([1 / runs.count(run) for run in runs])
+    model.refresh()
+    assert torch.equal(model.attention_id, model_of(world).attention_id)
+
+
 def test_loss_reads_the_same_representations(world: GraphData) -> None:
     model = model_of(world)
     batch = CFBatch(torch.tensor([0, 5]), torch.tensor([3, 1]), torch.tensor([2, 14]))
