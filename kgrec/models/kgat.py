@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kgrec.config import Settings
 from kgrec.errors import TrainingError
 from kgrec.graphs.data import GraphData
-from kgrec.graphs.ops import KGAttention, WeightedGraph, rank_loss
+from kgrec.graphs.ops import KGAttention, WeightedGraph, distinct, rank_loss
 from kgrec.graphs.sampling import FanOut, NeighbourhoodSampler
 from kgrec.models.base import CFBatch, KGBatch, TwoTowerRecommender
 from kgrec.models.blocks.attentive_gnn import AttentiveGNN, jump_concat
@@ -140,7 +140,7 @@ class KGAT(TwoTowerRecommender):
     def cf_loss(self, batch: CFBatch) -> dict[str, Tensor]:
         """BPR on inner products of the representations, and their L2 term."""
         items = self.n_users + torch.cat([batch.positives, batch.negatives])
-        rows, position = torch.unique(torch.cat([batch.users, items]), return_inverse=True)
+        rows, position = distinct(torch.cat([batch.users, items]), self.n_users + self.n_items)
         streams = self._streams(rows)
         normalise = [self.settings.layer_norm_l2 and number > 0 for layers in streams for number in range(len(layers))]
         bpr, l2 = rank_loss([x for layers in streams for x in layers], normalise, position)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kgrec.graphs.ops import distinct
 from kgrec.graphs.ops.arrays import numpy_view
 
 #: steps without a gradient after which a row stays: .9 to this power is 1e-12
@@ -85,11 +86,13 @@ def _step_all(g, value, mean, square, step, sizes, roots, beta1, beta2, eps):
         _move(g[here], value[here], mean[here], square[here], size, root, beta1, beta2, eps)
 
 
-@numba.njit(nogil=True, cache=True)
+@_parallel
 def _sum_repeated(position, g, out):
-    for i in range(len(position)):
-        for j in range(g.shape[1]):
-            out[position[i], j] += g[i, j]
+    """Every thread adds up its own columns, in the order of ``position``."""
+    for part in numba.prange((g.shape[1] + 15) // 16):
+        for i in range(len(position)):
+            for j in range(16 * part, min(16 * part + 16, g.shape[1])):
+                out[position[i], j] += g[i, j]
 
 
 class RowAdam:
@@ -107,6 +110,8 @@ class RowAdam:
         self.state: defaultdict[nn.Parameter, dict[str, Tensor]] = defaultdict(dict)
         #: shape: (N,), int64; the step each row of a table has come to, where rows lag
         self._last: dict[nn.Parameter, np.ndarray] = {}
+        #: the last rows that were read: of what, which, and the distinct ones
+        self._read: tuple[nn.Parameter, Tensor, tuple[Tensor, Tensor]] | None = None
         #: by step: learning rate over 1 - beta1^k, and the root of 1 - beta2^k
         self._sizes, self._roots = np.zeros(1), np.ones(1)
 
@@ -119,8 +124,9 @@ class RowAdam:
         """What to call with row numbers, shape (B,), int64, before these rows of ``parameter`` are read."""
 
         def read(rows: Tensor) -> None:
+            self._read = parameter, rows, distinct(rows, len(parameter))
             if parameter in self._last:
-                self._catch_up(parameter, torch.unique(rows))
+                self._catch_up(parameter, self._read[2][0])
 
         return read
 
@@ -158,7 +164,8 @@ class RowAdam:
         state = self.state[parameter]
         if parameter not in self._last:
             self._last[parameter] = np.full(len(parameter), int(state["step"]), np.int64)
-        rows, position = torch.unique(index, return_inverse=True)
+        known = self._read is not None and self._read[0] is parameter and torch.equal(self._read[1], index)
+        rows, position = self._read[2] if known and self._read else distinct(index, len(parameter))
         self._catch_up(parameter, rows)
         state["step"] += 1
         total = torch.zeros(len(rows), values.shape[1], dtype=values.dtype)

@@ -4,7 +4,7 @@ Each operator takes plain tensors. On the CPU it runs numba kernels, on CUDA tho
 hold both equal to the plain torch of :mod:`kgrec.graphs.ops.reference` and to DGL's own operators, forward and backward.
 """
 
-from kgrec.graphs.ops.adjacency import Adjacency
+from kgrec.graphs.ops.adjacency import Adjacency, distinct
 from kgrec.graphs.ops.aggregate import aggregate
 from kgrec.graphs.ops.attention import KGAttention
 from kgrec.graphs.ops.bi_interaction import bi_interaction
@@ -26,6 +26,7 @@ __all__ = [
     "aggregate",
     "bi_interaction",
     "can_propagate",
+    "distinct",
     "edge_softmax",
     "gather_rows",
     "propagate",

@@ -6,9 +6,14 @@ Both are made once, so that a backward pass is as cheap as a forward pass. Legen
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numba
+import numpy as np
 import torch
 from torch import Tensor
+
+from kgrec.graphs.ops.arrays import numpy_view
 
 _CHUNKS = 64
 
@@ -56,6 +61,16 @@ class Adjacency:
         """M."""
         return len(self.tail)
 
+    @cached_property
+    def layer_chunks(self) -> Tensor:
+        """Bounds of row chunks where a row costs as much as forty edges beside its own: a layer of an encoder."""
+        return row_chunks(self.indptr, 40)
+
+    @cached_property
+    def t_layer_chunks(self) -> Tensor:
+        """The same of the transpose, where a row costs as much as twelve edges: the way back through a layer."""
+        return row_chunks(self.t_indptr, 12)
+
     def heads(self) -> Tensor:
         """Head of each edge. shape: (M,), int64"""
         return torch.repeat_interleave(torch.arange(self.shape[0], device=self.indptr.device), self.indptr.diff())
@@ -85,8 +100,36 @@ def _indptr(sorted_ids: Tensor, n: int) -> Tensor:
 
 def row_chunks(indptr: Tensor, row_cost: int = 1) -> Tensor:
     """Row bounds such that every chunk has about the same work, an edge counting 1 and a row ``row_cost``."""
-    load = indptr + row_cost * torch.arange(len(indptr), device=indptr.device)
-    targets = torch.linspace(0, float(load[-1]), _CHUNKS + 1, dtype=torch.float64, device=indptr.device).long()
-    bounds = torch.searchsorted(load, targets)
+    load = indptr.cpu().numpy() + row_cost * np.arange(len(indptr))
+    bounds = np.searchsorted(load, np.linspace(0, load[-1], _CHUNKS + 1).astype(np.int64))
     bounds[0], bounds[-1] = 0, len(indptr) - 1
-    return bounds
+    return torch.from_numpy(bounds).to(indptr.device)
+
+
+@numba.njit(nogil=True, cache=True)
+def _number(index, number, rows):
+    """Number the values that occur, in ascending order, and return how many there are."""
+    for value in index:
+        number[value] = 0
+    count = 0
+    for value in range(len(number)):
+        if number[value] == 0:
+            number[value] = count
+            rows[count] = value
+            count += 1
+    return count
+
+
+def distinct(index: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The distinct values of ``index`` and where each of its entries is among them, as ``torch.unique`` gives them, without
+    sorting.
+
+    :param index: shape: (B,), int64, values below ``n``
+    :return: shape: (R,), ascending, and (B,), int64
+    """
+    if index.device.type != "cpu" or n > 64 * len(index):
+        rows, position = torch.unique(index, return_inverse=True)
+        return rows, position
+    number, rows = torch.full((n,), -1, dtype=torch.int64), torch.empty(min(n, len(index)), dtype=torch.int64)
+    count = _number(numpy_view(index), numpy_view(number), numpy_view(rows))
+    return rows[:count], number[index]

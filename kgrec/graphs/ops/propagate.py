@@ -41,8 +41,6 @@ from kgrec.graphs.ops.simd import (
 _BLOCK = 16
 _AHEAD = 12
 _PANEL = 2 * LANES
-#: edges that cost as much as a row does beside its edges, forward and on the way back, for an even share of work per chunk
-_ROW_COST, _ROW_COST_BACK = 40, 12
 #: chunks of rows without edges, the unit of a sum of weight gradients
 _PARTS = 64
 
@@ -248,12 +246,12 @@ class _Rows(NamedTuple):
 
 def _all_rows(adjacency: Adjacency) -> _Rows:
     n = adjacency.shape[0]
-    return _Rows(torch.arange(n), row_chunks(adjacency.indptr, _ROW_COST), torch.empty(0, dtype=torch.int32), True)
+    return _Rows(torch.arange(n), adjacency.layer_chunks, torch.empty(0, dtype=torch.int32), True)
 
 
 def _some_rows(adjacency: Adjacency, rows: Tensor) -> _Rows:
     degree = adjacency.indptr[rows + 1] - adjacency.indptr[rows]
-    chunks = row_chunks(torch.cat([degree.new_zeros(1), degree.cumsum(0)]), _ROW_COST)
+    chunks = row_chunks(torch.cat([degree.new_zeros(1), degree.cumsum(0)]), 40)
     position = torch.full((adjacency.shape[1],), len(rows), dtype=torch.int32)
     position[rows] = torch.arange(len(rows), dtype=torch.int32)
     return _Rows(rows, chunks, position, False)
@@ -315,7 +313,7 @@ class _Propagate(torch.autograd.Function):
             _send_back(
                 numpy_view(adjacency.t_indptr), numpy_view(adjacency.t_head), numpy_view(graph.by_tail),
                 numpy_view(rows.position), numpy_view(g_own), numpy_view(n), numpy_view(g),
-                numpy_view(row_chunks(adjacency.t_indptr, _ROW_COST_BACK)), rows.complete,
+                numpy_view(adjacency.t_layer_chunks), rows.complete,
             )  # fmt: skip
         return None, None, None, None, None, g, *of_weights
 

@@ -14,6 +14,7 @@ from kgrec.graphs.ops import (
     Adjacency,
     aggregate,
     bi_interaction,
+    distinct,
     edge_softmax,
     gather_rows,
     reference,
@@ -160,3 +161,11 @@ def test_cuda_equals_cpu(adjacency: Adjacency) -> None:
     cuda_out.sum().backward()
     for a, b in zip((w, x, score), cuda, strict=True):
         assert torch.allclose(a.grad, b.grad.cpu())
+
+
+@pytest.mark.parametrize("n", [40, 4000])
+def test_distinct_is_unique_without_sorting(n: int) -> None:
+    index = torch.randint(0, 40, (55,), generator=torch.Generator().manual_seed(0))
+    for ours, theirs in zip(distinct(index, n), torch.unique(index, return_inverse=True), strict=True):
+        assert torch.equal(ours, theirs)
+    assert [len(part) for part in distinct(index[:0], 40)] == [0, 0]
