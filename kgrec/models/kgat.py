@@ -43,6 +43,9 @@ class KGATSettings(Settings):
     """lambda of the L2 term on the looked-up representations."""
     kg_reg_weight: float = Field(1e-5, ge=0)
     """lambda of the L2 term on the projected vectors of a triple."""
+    xavier: Literal["joint", "separate"] = "joint"
+    """Start of the id vectors: Xavier's bound for one table of all nodes, or, as the published codes have it, for users and for
+    items with entities apart, which starts users wider."""
     first_attention: Literal["attention", "laplacian"] = "attention"
     """Weights of the first epoch's edges: attention from the start vectors, or, as the original and RecBole, one over the number
     of the head's edges of that relation."""
@@ -85,7 +88,9 @@ class KGAT(TwoTowerRecommender):
         d = settings.embedding_size
         #: shape: (N, d)
         self.node = nn.Parameter(torch.empty(data.n_nodes, d))
-        nn.init.xavier_uniform_(self.node)
+        tables = [data.n_users, data.n_nodes - data.n_users] if settings.xavier == "separate" else [data.n_nodes]
+        for table in self.node.data.split(tables):
+            nn.init.xavier_uniform_(table)
         self.tables = {"node": ShardedTable(data.n_nodes)}
         self.transr = TransR(data.n_relations, d, settings.relation_size)
         self.streams = self.stream_names(settings)

@@ -48,6 +48,16 @@ def test_the_first_epoch_may_weigh_the_edges_of_a_relation_alike(world: GraphDat
     assert torch.equal(model.attention_id, model_of(world).attention_id)
 
 
+def test_separate_tables_start_wider_for_users(world: GraphData) -> None:
+    users = world.n_users
+    for xavier, sizes in (("joint", (world.n_nodes, world.n_nodes)), ("separate", (users, world.n_nodes - users))):
+        torch.manual_seed(3)
+        node = KGAT(world, SETTINGS.model_copy(update={"xavier": xavier})).node.detach().abs()
+        for part, size in zip((node[:users], node[users:]), sizes, strict=True):
+            bound = (6 / (size + 8)) ** 0.5
+            assert 0.9 * bound < float(part.max()) <= bound
+
+
 def test_loss_reads_the_same_representations(world: GraphData) -> None:
     model = model_of(world)
     batch = CFBatch(torch.tensor([0, 5]), torch.tensor([3, 1]), torch.tensor([2, 14]))
