@@ -145,8 +145,10 @@ class MultiKG4Rec(KGAT):
         """Fused vectors of some items, whose sequences, shape (i, n), count the rows of ``x``. stream -> shape: (i, d)"""
         sequences = {}
         for m in x:
-            positions = gather_rows(x[m], sequence.reshape(-1)).view(*sequence.shape, -1)
-            sequences[m] = positions + self.hop_vector[m][hop] if self.settings.hop_embedding else positions
+            positions = gather_rows(x[m], sequence.reshape(-1))
+            if self.settings.hop_embedding:  # (indexing would add up its gradient in whatever order threads come)
+                positions = positions + gather_rows(self.hop_vector[m], hop.reshape(-1))
+            sequences[m] = positions.view(*sequence.shape, -1)
         first = self.settings.readout == "self"
         half = self.settings.fusion_precision == "bfloat16"
         with torch.autocast(sequence.device.type, torch.bfloat16, enabled=half):

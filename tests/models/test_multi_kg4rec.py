@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -215,3 +216,23 @@ def test_an_absent_modality_and_odd_heads_are_refused(world: GraphData) -> None:
         model_of(world, modalities=("audio",))
     with pytest.raises(ValueError, match="must divide"):
         MultiKG4RecSettings(embedding_size=10, fusion_heads=4)
+
+
+def test_gradients_are_equal_to_the_bit_with_two_threads(worlds: Callable[..., GraphData]) -> None:
+    torch.manual_seed(3)
+    data = worlds(n_users=300, n_items=500, per_user=8, n=16)
+    model = MultiKG4Rec(data, MultiKG4RecSettings(embedding_size=32, layers=(32,), fusion_hidden=32))
+    model.refresh()
+    batch = CFBatch(data.train_users[:200], data.train_items[:200], torch.arange(200))
+    threads, found = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        for _ in range(4):
+            model.zero_grad()
+            torch.manual_seed(5)
+            sum(model.cf_loss(batch).values()).backward()
+            found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    finally:
+        torch.set_num_threads(threads)
+    for again in found[1:]:
+        assert [name for name, g in again.items() if not torch.equal(g, found[0][name])] == []
