@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +20,12 @@ from kgrec.data.io import write_parquet
 from kgrec.features.torchvision_compat import prepare_torchvision
 
 WIDTH, LAYERS, PATCH, SIDE, CONTEXT, EMBED = 64, 2, 16, 32, 77, 24  # 64 wide: one head in either library
+
+
+@pytest.fixture(autouse=True)
+def threads_of_the_environment() -> None:
+    """Equal bits want equal threads; numba's first parallel kernel gives torch as many as there are cores."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
 
 class Media:

@@ -50,7 +50,7 @@ class AttentiveGNN(nn.Module):
         dropout = self.dropout if self.training else 0.0
         seeds = [seed + 0x632BE59BD9B4E019 * (number + 1) for number in range(len(self.layers))]
         layers = [Layer(w.sum.weight, w.sum.bias, w.product.weight, w.product.bias) for w in self.layers]
-        if can_propagate(x, self.widths):
+        if layers and can_propagate(x, self.widths):
             graphs = [graph] * (len(layers) - 1) + [target]
             return propagate(graphs, x, layers, rows, negative_slope=self.negative_slope, dropout=dropout, seeds=seeds)
         outputs = [gather_rows(x, rows)]
