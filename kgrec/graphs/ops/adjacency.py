@@ -16,6 +16,8 @@ from torch import Tensor
 from kgrec.graphs.ops.arrays import numpy_view
 
 _CHUNKS = 64
+#: edges that cost as much as a row does beside its own: in a layer of an encoder, and on the way back through it
+LAYER_ROW, LAYER_ROW_BACK = 40, 12
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ class Adjacency:
 
     @cached_property
     def layer_chunks(self) -> Tensor:
-        """Bounds of row chunks where a row costs as much as forty edges beside its own: a layer of an encoder."""
-        return row_chunks(self.indptr, 40)
+        """Bounds of row chunks of even work in a layer of an encoder."""
+        return row_chunks(self.indptr, LAYER_ROW)
 
     @cached_property
     def t_layer_chunks(self) -> Tensor:
-        """The same of the transpose, where a row costs as much as twelve edges: the way back through a layer."""
-        return row_chunks(self.t_indptr, 12)
+        """The same of the transpose, on the way back through a layer."""
+        return row_chunks(self.t_indptr, LAYER_ROW_BACK)
 
     def heads(self) -> Tensor:
         """Head of each edge. shape: (M,), int64"""
@@ -78,9 +80,8 @@ class Adjacency:
     def first_rows(self, n: int) -> Adjacency:
         """The adjacency of the first ``n`` heads alone; its edges are the first ``indptr[n]`` edges of this one."""
         kept = self.t_head < n
-        indptr, t_indptr = self.indptr[: n + 1], torch.zeros_like(self.t_indptr)
-        torch.cumsum(kept, 0, out=(before := torch.empty_like(self.t_edge)))
-        t_indptr[1:] = before[self.t_indptr[1:] - 1] * (self.t_indptr[1:] > 0)
+        before = torch.cat([self.t_indptr.new_zeros(1), kept.cumsum(0)])
+        indptr, t_indptr = self.indptr[: n + 1], before[self.t_indptr]
         return Adjacency(
             (n, self.shape[1]), indptr, self.tail[: int(indptr[n])], t_indptr, self.t_head[kept], self.t_edge[kept],
             row_chunks(indptr), row_chunks(t_indptr),

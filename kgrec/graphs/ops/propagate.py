@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kgrec.graphs.ops.adjacency import Adjacency, row_chunks
+from kgrec.graphs.ops.adjacency import LAYER_ROW, Adjacency, row_chunks
 from kgrec.graphs.ops.arrays import numpy_view
 from kgrec.graphs.ops.bi_interaction import _U, _draw, _hash
 from kgrec.graphs.ops.simd import (
@@ -251,7 +251,7 @@ def _all_rows(adjacency: Adjacency) -> _Rows:
 
 def _some_rows(adjacency: Adjacency, rows: Tensor) -> _Rows:
     degree = adjacency.indptr[rows + 1] - adjacency.indptr[rows]
-    chunks = row_chunks(torch.cat([degree.new_zeros(1), degree.cumsum(0)]), 40)
+    chunks = row_chunks(torch.cat([degree.new_zeros(1), degree.cumsum(0)]), LAYER_ROW)
     position = torch.full((adjacency.shape[1],), len(rows), dtype=torch.int32)
     position[rows] = torch.arange(len(rows), dtype=torch.int32)
     return _Rows(rows, chunks, position, False)

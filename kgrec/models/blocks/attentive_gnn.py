@@ -37,6 +37,12 @@ class AttentiveGNN(nn.Module):
         self.layers = nn.ModuleList(BiInteraction(a, b) for a, b in pairwise(widths))
         self.dropout, self.negative_slope = dropout, negative_slope
 
+    def steps(self, seed: int) -> tuple[list[Layer], list[int], float]:
+        """Weights of every layer, the seeds of their dropout, and its share in the current mode."""
+        layers = [Layer(w.sum.weight, w.sum.bias, w.product.weight, w.product.bias) for w in self.layers]
+        seeds = [seed + 0x632BE59BD9B4E019 * (number + 1) for number in range(len(layers))]
+        return layers, seeds, self.dropout if self.training else 0.0
+
     def forward(
         self, x: Tensor, graph: WeightedGraph, target: WeightedGraph, rows: Tensor, seed: int = 0
     ) -> list[Tensor]:
@@ -47,9 +53,7 @@ class AttentiveGNN(nn.Module):
         :param rows: shape: (R,), int64, ascending and distinct
         :return: L + 1 tensors (R, d_l)
         """
-        dropout = self.dropout if self.training else 0.0
-        seeds = [seed + 0x632BE59BD9B4E019 * (number + 1) for number in range(len(self.layers))]
-        layers = [Layer(w.sum.weight, w.sum.bias, w.product.weight, w.product.bias) for w in self.layers]
+        layers, seeds, dropout = self.steps(seed)
         if layers and can_propagate(x, self.widths):
             graphs = [graph] * (len(layers) - 1) + [target]
             return propagate(graphs, x, layers, rows, negative_slope=self.negative_slope, dropout=dropout, seeds=seeds)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kgrec.errors import ConfigError
 from kgrec.graphs.ops import aggregate, bi_interaction
 from kgrec.graphs.sampling import Block, NeighbourhoodSampler
-from kgrec.models.blocks.attentive_gnn import AttentiveGNN, BiInteraction
+from kgrec.models.blocks.attentive_gnn import AttentiveGNN
 
 
 class SampledModel(Protocol):
@@ -38,15 +38,19 @@ def sampled_layers(
     :return: L + 1 tensors; the first rows of each are the heads of the last block
     """
     outputs = [x]
-    for number, (layer, block) in enumerate(zip(gnn.layers, blocks, strict=True)):
+    layers, seeds, dropout = gnn.steps(seed)
+    for layer, block, layer_seed in zip(layers, blocks, seeds, strict=True):
         weight = attention[block.edge] * block.scale.to(attention.dtype)
         n = aggregate(block.adjacency, weight, x)
-        layer = cast(BiInteraction, layer)
         x = bi_interaction(
-            x[: len(n)], n, layer.sum.weight, layer.sum.bias, layer.product.weight, layer.product.bias,
-            negative_slope=gnn.negative_slope, dropout=gnn.dropout if gnn.training else 0.0,
-            seed=seed + 0x632BE59BD9B4E019 * (number + 1), rows=block.heads,
-        )  # fmt: skip
+            x[: len(n)],
+            n,
+            *layer,
+            negative_slope=gnn.negative_slope,
+            dropout=dropout,
+            seed=layer_seed,
+            rows=block.heads,
+        )
         outputs.append(x)
     return outputs
 
