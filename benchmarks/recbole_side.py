@@ -150,7 +150,7 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
         epochs.append(row)
         print(f"recbole epoch {epoch + 1} {json.dumps(row)}", file=sys.stderr, flush=True)
         target = task["target"]
-        if target and row["valid"] >= target and row["test"] >= target:
+        if target and all(row[part] >= target for part in task["target_on"]):
             break
 
     _save_vectors(model, dataset, Path(task["vectors"]))

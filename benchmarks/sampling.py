@@ -201,6 +201,7 @@ def main() -> None:
         full = fan_out is None
         best[full] = max(best.get(full, 0.0), *found["ndcg"])
         shown = "full graph" if full else ", ".join(map(str, fan_out))
+        print(shown, json.dumps(found), file=sys.stderr, flush=True)
         numbers = f"{found['edges']:,.0f}", f"{found['seconds']:.1f}", f"{found['drawing']:.1f}", f"{found['peak']:.0f}"
         table.add_row(shown, *numbers, " ".join(f"{value:.4f}" for value in found["ndcg"]))
     console.print(table)

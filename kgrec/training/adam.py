@@ -33,33 +33,33 @@ _parallel = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_mode
 
 
 @_kernel
-def _fade(value, mean, square, size, root, beta1, beta2, eps):
+def _fade(value, mean, square, size, scale, beta1, beta2, eps):
     """A step without a gradient, of one row."""
     for j in range(len(value)):
         m, v = beta1 * mean[j], beta2 * square[j]
-        value[j] -= size * m / (np.sqrt(v) / root + eps)
+        value[j] -= size * m / (np.sqrt(v) * scale + eps)
         mean[j], square[j] = m, v
 
 
 @_kernel
-def _move(g, value, mean, square, size, root, beta1, beta2, eps):
+def _move(g, value, mean, square, size, scale, beta1, beta2, eps):
     """A step, of one row."""
     one = value.dtype.type(1)
     for j in range(len(value)):
         m, v = beta1 * mean[j] + (one - beta1) * g[j], beta2 * square[j] + (one - beta2) * (g[j] * g[j])
-        value[j] -= size * m / (np.sqrt(v) / root + eps)
+        value[j] -= size * m / (np.sqrt(v) * scale + eps)
         mean[j], square[j] = m, v
 
 
 @_parallel
-def _catch_up(rows, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
+def _catch_up(rows, value, mean, square, last, step, sizes, scales, beta1, beta2, eps):
     """Take the steps ``last[row] + 1 .. step``, which brought these rows no gradient."""
     real = value.dtype.type
     for i in numba.prange(len(rows)):
         row = rows[i]
         stop = min(step, last[row] + LASTING)
         for k in range(last[row] + 1, stop + 1):
-            _fade(value[row], mean[row], square[row], real(sizes[k]), real(roots[k]), beta1, beta2, eps)
+            _fade(value[row], mean[row], square[row], real(sizes[k]), real(scales[k]), beta1, beta2, eps)
         if step > stop:
             fade1, fade2 = beta1 ** (step - stop), beta2 ** (step - stop)
             for j in range(value.shape[1]):
@@ -69,21 +69,21 @@ def _catch_up(rows, value, mean, square, last, step, sizes, roots, beta1, beta2,
 
 
 @_parallel
-def _step_rows(rows, g, value, mean, square, last, step, sizes, roots, beta1, beta2, eps):
+def _step_rows(rows, g, value, mean, square, last, step, sizes, scales, beta1, beta2, eps):
     real = value.dtype.type
     for i in numba.prange(len(rows)):
         row = rows[i]
-        _move(g[i], value[row], mean[row], square[row], real(sizes[step]), real(roots[step]), beta1, beta2, eps)
+        _move(g[i], value[row], mean[row], square[row], real(sizes[step]), real(scales[step]), beta1, beta2, eps)
         last[row] = step
 
 
 @_parallel
-def _step_all(g, value, mean, square, step, sizes, roots, beta1, beta2, eps):
+def _step_all(g, value, mean, square, step, sizes, scales, beta1, beta2, eps):
     real = value.dtype.type
-    size, root, part = real(sizes[step]), real(roots[step]), 4096
+    size, scale, part = real(sizes[step]), real(scales[step]), 4096
     for chunk in numba.prange((len(value) + part - 1) // part):
         here = slice(chunk * part, min((chunk + 1) * part, len(value)))
-        _move(g[here], value[here], mean[here], square[here], size, root, beta1, beta2, eps)
+        _move(g[here], value[here], mean[here], square[here], size, scale, beta1, beta2, eps)
 
 
 @_parallel
@@ -112,8 +112,8 @@ class RowAdam:
         self._last: dict[nn.Parameter, np.ndarray] = {}
         #: the last rows that were read: of what, which, and the distinct ones
         self._read: tuple[nn.Parameter, Tensor, tuple[Tensor, Tensor]] | None = None
-        #: by step: learning rate over 1 - beta1^k, and the root of 1 - beta2^k
-        self._sizes, self._roots = np.zeros(1), np.ones(1)
+        #: by step: learning rate over 1 - beta1^k, and one over the root of 1 - beta2^k (a division less per number)
+        self._sizes, self._scales = np.zeros(1), np.ones(1)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
@@ -185,9 +185,9 @@ class RowAdam:
         if len(self._sizes) <= step:
             k = np.arange(len(self._sizes), 2 * step + 1)
             self._sizes = np.concatenate([self._sizes, self.lr / (1 - beta1**k)])
-            self._roots = np.concatenate([self._roots, np.sqrt(1 - beta2**k)])
+            self._scales = np.concatenate([self._scales, 1 / np.sqrt(1 - beta2**k)])
         real = np.float64 if parameter.dtype == torch.float64 else np.float32
-        return step, self._sizes, self._roots, real(beta1), real(beta2), real(self.eps)
+        return step, self._sizes, self._scales, real(beta1), real(beta2), real(self.eps)
 
 
 Adam: TypeAlias = RowAdam | torch.optim.Adam

@@ -15,6 +15,7 @@ from kgrec.graphs.ops.propagate import Layer, WeightedGraph, can_propagate, prop
 from kgrec.graphs.ops.rank_loss import rank_loss
 from kgrec.graphs.ops.relation_project import relation_project
 from kgrec.graphs.ops.segment import segment_reduce
+from kgrec.graphs.ops.triple_loss import triple_loss
 
 __all__ = [
     "Adjacency",
@@ -33,4 +34,5 @@ __all__ = [
     "rank_loss",
     "relation_project",
     "segment_reduce",
+    "triple_loss",
 ]

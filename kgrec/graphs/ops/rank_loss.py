@@ -1,8 +1,8 @@
 """The ranking loss of rows: layers side by side, each scaled to unit length, Bayesian personalised ranking of (user, positive,
 negative) triples of these rows, and the squared length of what was looked up (KGAT eqs. (10) to (13), B7, B8).
 
-In one pass over the rows and one over the triples each way; the vectors of the triples are never written out.
-Bound: 4 bytes for each number of the layers and of their gradients, and 3 B D of each from the cache.
+In one pass over the rows and one over the triples each way; neither the joined rows nor the vectors of the triples are written.
+Bound: 4 bytes for each number of the layers forward, 8 backward, and 3 B D of each from the cache.
 """
 
 from __future__ import annotations
@@ -20,103 +20,123 @@ from kgrec.graphs.ops.arrays import numpy_view
 
 #: as torch's normalize: shorter vectors are divided by this
 _SHORTEST = 1e-12
-#: columns whose gradients one thread adds up
-_COLUMNS = 16
 
 _kernel = numba.njit(parallel=True, nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 @_kernel
-def _join(x, normalise, first, z, scale):
-    """``z[:, first : first + width]`` from one layer, and what each row was multiplied by."""
+def _scale(x, normalise, scale, square):
+    """What each row of a layer is multiplied by, and its squared length then, added to ``square``."""
     for row in numba.prange(len(x)):
-        factor = z.dtype.type(1)
-        if normalise:
-            total = z.dtype.type(0)
-            for j in range(x.shape[1]):
-                total += x[row, j] * x[row, j]
-            factor /= max(np.sqrt(total), z.dtype.type(_SHORTEST))
-        scale[row] = factor
+        total = x.dtype.type(0)
         for j in range(x.shape[1]):
-            z[row, first + j] = factor * x[row, j]
+            total += x[row, j] * x[row, j]
+        factor = x.dtype.type(1)
+        if normalise:
+            factor /= max(np.sqrt(total), x.dtype.type(_SHORTEST))
+        scale[row] = factor
+        square[row] += factor * factor * total
 
 
 @_kernel
-def _losses(z, position, loss, slope):
-    """Of every triple ``softplus(y_un - y_up)`` and its derivative."""
-    count = len(loss)
+def _differences(x, scale, position, y):
+    """Add a layer's part of ``y_un - y_up`` of every triple."""
+    count = len(y)
     for b in numba.prange(count):
         user, positive, negative = position[b], position[count + b], position[2 * count + b]
-        y = z.dtype.type(0)
-        for j in range(z.shape[1]):
-            y += z[user, j] * (z[negative, j] - z[positive, j])
-        small = np.exp(-abs(y))
-        loss[b] = max(y, z.dtype.type(0)) + np.log1p(small)
-        slope[b] = (z.dtype.type(1) if y >= 0 else small) / (z.dtype.type(1) + small)
+        near = far = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            near += x[user, j] * x[positive, j]
+            far += x[user, j] * x[negative, j]
+        y[b] += scale[user] * (scale[negative] * far - scale[positive] * near)
 
 
 @_kernel
-def _spread(z, position, slope, times, l2, g):
-    """Gradient of the joined rows; every thread adds up its own columns, in the order of the triples."""
+def _losses(y, loss, slope):
+    """``softplus(y)`` and its derivative."""
+    one = y.dtype.type(1)
+    for b in numba.prange(len(y)):
+        small = np.exp(-abs(y[b]))
+        loss[b] = max(y[b], y.dtype.type(0)) + np.log1p(small)
+        slope[b] = (one if y[b] >= 0 else small) / (one + small)
+
+
+@numba.njit(nogil=True, cache=True)
+def _sort(position, starts, order):
+    """Places in ``position`` by row: those of a row are ``order[starts[row] : starts[row + 1]]``, ascending."""
+    starts[:] = 0
+    for row in position:
+        starts[row + 1] += 1
+    for row in range(1, len(starts)):
+        starts[row] += starts[row - 1]
+    next_place = starts[:-1].copy()
+    for place, row in enumerate(position):
+        order[next_place[row]] = place
+        next_place[row] += 1
+
+
+@_kernel
+def _gradient(x, scale, normalise, position, starts, order, slope, l2, out):
+    """Gradient of one layer; a row's is added up in the order of the triples."""
     count = len(slope)
-    for part in numba.prange((z.shape[1] + _COLUMNS - 1) // _COLUMNS):
-        first, stop = part * _COLUMNS, min((part + 1) * _COLUMNS, z.shape[1])
-        for row in range(len(z)):
-            for j in range(first, stop):
-                g[row, j] = l2 * times[row] * z[row, j]
-        for b in range(count):
-            user, positive, negative, s = position[b], position[count + b], position[2 * count + b], slope[b]
-            for j in range(first, stop):
-                u = s * z[user, j]
-                g[user, j] += s * (z[negative, j] - z[positive, j])
-                g[positive, j] -= u
-                g[negative, j] += u
-
-
-@_kernel
-def _part(z, g, normalise, first, scale, out):
-    """Gradient of one layer from that of the joined rows."""
     for row in numba.prange(len(out)):
-        along = out.dtype.type(0)
+        own, g, factor = x[row], out[row], scale[row]
+        share = l2 * factor * x.dtype.type(starts[row + 1] - starts[row])
+        for j in range(len(g)):
+            g[j] = share * own[j]
+        for k in range(starts[row], starts[row + 1]):
+            place = order[k]
+            b = place % count
+            if place < count:
+                positive, negative = position[count + b], position[2 * count + b]
+                far, near = slope[b] * scale[negative], slope[b] * scale[positive]
+                for j in range(len(g)):
+                    g[j] += far * x[negative, j] - near * x[positive, j]
+            else:
+                user = position[b]
+                push = slope[b] * scale[user]
+                push = -push if place < 2 * count else push
+                for j in range(len(g)):
+                    g[j] += push * x[user, j]
+        along = x.dtype.type(0)
         # a row that was too short was divided by a constant
-        if normalise and scale[row] * out.dtype.type(_SHORTEST) < out.dtype.type(1):
-            for j in range(out.shape[1]):
-                along += z[row, first + j] * g[row, first + j]
-        for j in range(out.shape[1]):
-            out[row, j] = scale[row] * (g[row, first + j] - along * z[row, first + j])
+        if normalise and factor * x.dtype.type(_SHORTEST) < x.dtype.type(1):
+            for j in range(len(g)):
+                along += own[j] * g[j]
+            along *= factor * factor
+        for j in range(len(g)):
+            g[j] = factor * (g[j] - along * own[j])
 
 
 class _RankLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, position: Tensor, normalise: Sequence[bool], *layers: Tensor) -> tuple[Tensor, Tensor]:
+        layers = tuple(x.contiguous() for x in layers)
         rows, count = len(layers[0]), len(position) // 3
-        firsts = np.cumsum([0, *(x.shape[1] for x in layers)])
-        z = layers[0].new_empty(rows, int(firsts[-1]))
-        scales = [z.new_empty(rows) for _ in layers]
-        for x, flag, first, scale in zip(layers, normalise, firsts, scales, strict=False):
-            _join(numpy_view(x.contiguous()), flag, first, numpy_view(z), numpy_view(scale))
-        loss, slope = z.new_empty(count), z.new_empty(count)
-        _losses(*map(numpy_view, (z, position, loss, slope)))
-        times = torch.bincount(position, minlength=rows).to(z.dtype)
-        ctx.save_for_backward(position, z, slope, times, *scales)
-        ctx.normalise, ctx.firsts = normalise, firsts
-        squares = torch.dot(times, torch.linalg.vecdot(z, z))
-        return loss.mean(), squares / (2 * count)
+        y, square, scales = layers[0].new_zeros(count), layers[0].new_zeros(rows), layers[0].new_empty(len(layers), rows)
+        at = numpy_view(position)
+        for x, flag, scale in zip(layers, normalise, scales, strict=True):
+            _scale(numpy_view(x), flag, numpy_view(scale), numpy_view(square))
+            _differences(numpy_view(x), numpy_view(scale), at, numpy_view(y))
+        loss, slope = y.new_empty(2, count)
+        _losses(*map(numpy_view, (y, loss, slope)))
+        starts, order = np.empty(rows + 1, np.int64), np.empty(len(at), np.int64)
+        _sort(at, starts, order)
+        ctx.save_for_backward(position, slope, scales, *layers)
+        ctx.normalise, ctx.places = normalise, (starts, order)
+        times = torch.from_numpy(np.diff(starts)).to(y.dtype)
+        return loss.mean(), torch.dot(times, square) / (2 * count)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        position, z, slope, times, *scales = ctx.saved_tensors
+        position, slope, scales, *layers = ctx.saved_tensors
         of_loss, of_l2 = (float(g) for g in gradients)
-        real = np.float64 if z.dtype == torch.float64 else np.float32
-        g = torch.empty_like(z)
-        slope, count = slope * (of_loss / len(slope)), len(slope)
-        _spread(*map(numpy_view, (z, position, slope, times)), real(of_l2 / count), numpy_view(g))
-        out = []
-        for number, scale in enumerate(scales):
-            first, stop = ctx.firsts[number : number + 2]
-            part = z.new_empty(len(z), stop - first)
-            _part(numpy_view(z), numpy_view(g), ctx.normalise[number], first, numpy_view(scale), numpy_view(part))
-            out.append(part)
+        real, count = np.float64 if slope.dtype == torch.float64 else np.float32, len(slope)
+        slope = numpy_view(slope * (of_loss / count))
+        at, out = numpy_view(position), [torch.empty_like(x) for x in layers]
+        for x, flag, scale, g in zip(layers, ctx.normalise, scales, out, strict=True):
+            share = real(of_l2 / count)
+            _gradient(numpy_view(x), numpy_view(scale), flag, at, *ctx.places, slope, share, numpy_view(g))
         return None, None, *out
 
 

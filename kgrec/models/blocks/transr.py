@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from kgrec.graphs.ops import gather_rows, relation_project
+from kgrec.graphs.ops import relation_project, triple_loss
 from kgrec.models.base import KGBatch
 
 
@@ -43,11 +42,5 @@ class TransR(nn.Module):
         bounds = [0, *(3 * counts.cumsum(0)).tolist()]
         nodes = torch.stack([batch.heads, batch.tails, batch.negative_tails], 1)[order]
         projected = relation_project(lookup(nodes.reshape(-1)), self.matrix, bounds)
-        head, tail, negative = projected.view(len(order), 3, -1).unbind(1)
-        translated = head + gather_rows(self.relation, rels)
-        g_positive = (translated - tail).square().sum(-1)  # eq. (1)
-        g_negative = (translated - negative).square().sum(-1)
-        loss = F.softplus(g_positive - g_negative).mean()  # eq. (2)
-        if l2:
-            loss = loss + l2 * projected.square().sum() / (2 * len(order))
-        return loss
+        loss, squares = triple_loss(projected, self.relation, rels)  # eqs. (1) and (2)
+        return loss + l2 * squares if l2 else loss
