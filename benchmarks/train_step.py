@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from train_step_data import BENCH, build, read_split
+from train_step_data import BENCH, GRAPHS, build, read_split
 
 from kgrec.data.demo import DemoSettings
 from kgrec.evaluation.protocol import EvaluateSettings, evaluate
 from kgrec.evaluation.ranking import UserItems
+from kgrec.graphs.mapped import open_mapped
 
 HERE = Path(__file__).resolve().parent
 LEARNING_RATE = 1e-3
@@ -109,7 +110,7 @@ def our_task(chosen: argparse.Namespace, folder: Path, **changes: Any) -> dict[s
     task = {
         "folder": str(folder), "graph": "graph_one_way", "model": "kgat", "epochs": chosen.epochs, "seed": chosen.seed,
         "threads": chosen.threads, "steps": None, "profile": False, "target": None,
-        "target_on": ("valid", "test"), "budget": None,
+        "target_on": ("valid", "test"), "budget": None, "mapped": chosen.mapped,
         "settings": {**EQUAL, "layers": chosen.layers}, "loop": loop,
     } | changes  # fmt: skip
     task["settings"] = {**task["settings"], **dict(chosen.set)}
@@ -208,7 +209,9 @@ def against_recbole(chosen: argparse.Namespace, folder: Path) -> None:
 
 def to_accuracy(chosen: argparse.Namespace, folder: Path) -> None:
     """Seconds of training until NDCG@20 on test reaches a value, evaluation not counted."""
-    task = our_task(argparse.Namespace(**{**vars(chosen), **FAST}), folder, target=chosen.to_accuracy, target_on=("test",))
+    task = our_task(
+        argparse.Namespace(**{**vars(chosen), **FAST}), folder, target=chosen.to_accuracy, target_on=("test",)
+    )
     ours = run_side("train_step_ours.py", task)
     print(f"kgrec    {json.dumps({**task['settings'], **task['loop']})}")
     sides = {"kgrec": ours}
@@ -338,6 +341,9 @@ def main() -> None:
     parser.add_argument("--to-accuracy", type=float, help="NDCG@20 to reach; --epochs is the most epochs")
     parser.add_argument("--choose", action="store_true", help="with --to-accuracy: try settings on validation")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument(
+        "--mapped", action="store_true", help="our graph as views of files (train.mapped), which are written before"
+    )
     parser.add_argument("--set", type=_pair, action="append", default=[], help="key=value of our model's settings")
     parser.add_argument("--loop", type=_pair, action="append", default=[], help="key=value of our loop's settings")
     chosen = parser.parse_args()
@@ -347,6 +353,9 @@ def main() -> None:
         raise SystemExit(
             f"{chosen.recbole_path}: RecBole is not there; {HERE / 'recbole_side.py'} begins with how to install it"
         )
+    if chosen.mapped:
+        for graph in GRAPHS:
+            open_mapped(folder / graph, folder / "mapped")
     if chosen.profile:
         profile(chosen, folder)
     elif chosen.model == "multi-kg4rec":

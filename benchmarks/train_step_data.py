@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,10 +139,10 @@ def _write_table(path: Path, fields: tuple[str, ...], *columns: np.ndarray) -> N
     np.savetxt(path, np.stack(columns, 1), fmt="%d", delimiter="\t", header="\t".join(fields), comments="")
 
 
-def read_split(folder: Path) -> dict[str, np.ndarray]:
+def read_split(folder: Path, parts: Sequence[str] = ("train", "valid", "test")) -> dict[str, np.ndarray]:
     """Users and items of train, valid and test. shape of each: (2, P), int64"""
     vocabulary = read_vocabulary(folder / "graph" / "vocab.parquet")
-    return {part: read_pairs(folder / "split" / f"{part}.parquet", vocabulary) for part in ("train", "valid", "test")}
+    return {part: read_pairs(folder / "split" / f"{part}.parquet", vocabulary) for part in parts}
 
 
 def with_random_features(data: GraphData, width: int = 512) -> GraphData:

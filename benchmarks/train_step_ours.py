@@ -25,7 +25,7 @@ from kgrec.graphs.data import load_graph
 from kgrec.models.base import Recommender
 from kgrec.models.registry import build_model
 from kgrec.training.loop import LoopSettings, Trainer
-from kgrec.training.run import keep_memory
+from kgrec.training.run import keep_memory, release_memory
 from kgrec.training.state import derive_seed
 
 #: family -> what the profiler calls its operators; the first that fits counts
@@ -110,12 +110,13 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
     folder = Path(task["folder"])
     began = time.perf_counter()
     keep_memory()
-    data = load_graph(folder / task["graph"])
+    data = load_graph(folder / task["graph"], folder / "mapped" if task["mapped"] else None)
     if task["model"] == "multi_kg4rec":
         data = with_random_features(data)
-    parts = {name: UserItems.from_pairs(*pairs, data.n_users) for name, pairs in read_split(folder).items()}
-    both = {name: torch.from_numpy(pairs) for name, pairs in read_split(folder).items()}
-    seen = UserItems.from_pairs(*torch.cat([both["train"], both["valid"]], 1), data.n_users)
+    pairs = {"train": torch.stack([data.train_users, data.train_items])}
+    pairs |= {name: torch.from_numpy(part) for name, part in read_split(folder, ("valid", "test")).items()}
+    parts = {name: UserItems.from_pairs(*part, data.n_users) for name, part in pairs.items()}
+    seen = UserItems.from_pairs(*torch.cat([pairs["train"], pairs.pop("valid")], 1), data.n_users)
     protocol = EvaluateSettings(topk=(20,), metrics=("NDCG", "Recall"))
 
     def validate(model: Recommender) -> dict[str, float]:
@@ -125,6 +126,7 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
         test = evaluate(model, None, seen, parts["test"], protocol)
         return {"NDCG@20": valid["NDCG@20"], "test": test["NDCG@20"]}
 
+    release_memory()
     torch.manual_seed(derive_seed(task["seed"], "weights"))
     model = build_model(task["model"], data, task["settings"])
     loop = LoopSettings.model_validate({"epochs": task["epochs"], "stopping_step": task["epochs"] + 1, **task["loop"]})

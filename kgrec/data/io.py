@@ -87,7 +87,9 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None, columns: Seq
     wanted = None if columns is None else list(columns)
     _check_columns(path, wanted or ())
     try:
-        table = pq.read_table(path, columns=wanted)
+        # read_table would import Arrow's datasets, 50 MB
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=wanted)
         return table.cast(schema) if schema is not None else table
     except _UNREADABLE as error:
         raise DataError(f"cannot be read as the Parquet table it should be ({error})", path=path) from error

@@ -95,12 +95,13 @@ class Trainer:
         kg = "kg" in model.phases
         self.phases = ("joint",) if kg and settings.schedule == "joint" else model.phases
         if kg:
-            self.negative_tails = NegativeTails(data.heads, data.tails, data.n_users, data.n_items, data.n_nodes)
             users = data.n_users
             keep = torch.ones(len(data.heads), dtype=torch.bool, device=data.heads.device)
             if not model.settings.kg_includes_interactions:
                 keep = (data.heads >= users) & (data.tails >= users)
             self.triples = keep.nonzero()[:, 0]
+            heads, tails = data.heads[self.triples], data.tails[self.triples]
+            self.negative_tails = NegativeTails(heads, tails, users, data.n_items, data.n_nodes)
         self.sharded = shard(model)
         #: elsewhere than on the CPU a step does not wait for its loss
         self.read_every = 1 if self.device.type == "cpu" else READ_EVERY

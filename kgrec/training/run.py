@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from pydantic import Field
 
@@ -153,6 +154,7 @@ def _train_one(
     registered = entry.model or name
     k = _cutoff(loop.valid_metric)
     protocol = EvaluateSettings(topk=(k,))
+    release_memory()
     torch.manual_seed(derive_seed(seed, "weights"))
     model = build_model(registered, on_cpu, entry.settings).to(device)
 
@@ -254,9 +256,19 @@ def keep_memory() -> None:
     A step frees and takes the same tens of megabytes again; by default each time is a round trip to the kernel that clears
     the pages, which costs as much as the arithmetic on them.
     """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            m_mmap_threshold, m_trim_threshold = -3, -1
-            libc.mallopt(m_mmap_threshold, 1 << 30)
-            libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+    if (libc := _glibc()) is not None:
+        m_mmap_threshold, m_trim_threshold = -3, -1
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def release_memory() -> None:
+    """Give what is free back to the system: reading tables and sorting edges leave tens of bytes per edge."""
+    pa.default_memory_pool().release_unused()
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

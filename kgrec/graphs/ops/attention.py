@@ -53,7 +53,7 @@ class _Block(NamedTuple):
     #: shape: (M',), int32; each edge's pair within the block, and its tail
     pair: Tensor
     tail: Tensor
-    #: shape: (M',), int64; each edge's position in the adjacency
+    #: shape: (M',), int32 where that is wide enough; each edge's position in the adjacency
     edge: Tensor
 
 
@@ -81,9 +81,9 @@ class KGAttention:
             for number, (low, high) in enumerate(pairwise(at)):
                 first = number * _BLOCK
                 within = (pair[low - start : high - start] - first).to(torch.int32)
-                self._blocks.append(
-                    _Block(r, nodes[first : first + _BLOCK], within, tails[low:high], order[low:high])
-                )  # fmt: skip
+                edge = order[low:high]
+                edge = edge.to(torch.int32) if len(rels) < 2**31 else edge.clone()
+                self._blocks.append(_Block(r, nodes[first : first + _BLOCK], within, tails[low:high], edge))
 
     @torch.no_grad()
     def scores(self, x: Tensor, relation: Tensor, matrix: Tensor) -> Tensor:

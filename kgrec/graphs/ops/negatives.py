@@ -59,6 +59,33 @@ def _draw(rows, low, high, indptr, known, bits, out, seed):
                 attempt += 1
 
 
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _sort_rows(indptr, values, count):
+    """Sort the values of every row, the distinct ones first, and count these."""
+    for row in numba.prange(len(count)):
+        own = values[indptr[row] : indptr[row + 1]]
+        own.sort()
+        kept = min(len(own), 1)
+        for k in range(1, len(own)):
+            if own[k] != own[k - 1]:
+                own[kept] = own[k]
+                kept += 1
+        count[row] = kept
+
+
+@numba.njit(nogil=True, cache=True)
+def _close_gaps(indptr, values, count):
+    """Move the first ``count[row]`` values of every row together, and set ``indptr`` to them."""
+    end = 0
+    for row in range(len(count)):
+        start = indptr[row]
+        indptr[row] = end
+        for k in range(count[row]):
+            values[end] = values[start + k]
+            end += 1
+    indptr[len(count)] = end
+
+
 @numba.njit(nogil=True, cache=True)
 def _set_bits(indptr, values, bits):
     for row in range(len(indptr) - 1):
@@ -70,10 +97,16 @@ class _Known:
     """Sorted distinct values of each row, in compressed rows, and as bits where there are few enough."""
 
     def __init__(self, rows: Tensor, values: Tensor, n_rows: int, n_values: int) -> None:
-        keys = torch.unique(rows.cpu().long() * n_values + values.cpu())
-        self.indptr = torch.zeros(n_rows + 1, dtype=torch.int64)
-        torch.cumsum(torch.bincount(keys // n_values, minlength=n_rows), 0, out=self.indptr[1:])
-        self.values = (keys % n_values).to(torch.int32)
+        rows, values = rows.cpu(), values.cpu().to(torch.int32)
+        if bool((rows[1:] < rows[:-1]).any()):
+            order = torch.argsort(rows)
+            rows, values = rows[order], values[order]
+        indptr = np.zeros(n_rows + 1, np.int64)
+        np.cumsum(np.bincount(numpy_view(rows), minlength=n_rows), out=indptr[1:])
+        known, count = numpy_view(values).copy(), np.empty(n_rows, np.int64)
+        _sort_rows(indptr, known, count)
+        _close_gaps(indptr, known, count)
+        self.indptr, self.values = torch.from_numpy(indptr), torch.from_numpy(known[: indptr[-1]].copy())
         words = -(-n_values // 32)
         fits = 4 * n_rows * words <= BITMAP_BYTES
         self._bits = np.zeros((n_rows if fits else 0, words), dtype=np.uint32)

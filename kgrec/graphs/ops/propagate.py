@@ -190,8 +190,9 @@ def _backward(x, rows, chunks, w1, w2, n, g, up1, up2, kept, g_own, g_w1, g_w2, 
                 place = first + i
                 for j in range(0, width_in, LANES):
                     s, p = load(g_total, i, j), load(g_product, i, j)
-                    store(g_own, place, j, fma(p, load(n, place, j), s))
-                    store(n, place, j, fma(p, load(x, rows[place], j), s))
+                    near, own = load(n, place, j), load(x, rows[place], j)  # g_own may lie where x does
+                    store(g_own, place, j, fma(p, near, s))
+                    store(n, place, j, fma(p, own, s))
 
 
 @numba.njit(parallel=True, nogil=True, cache=True)
@@ -295,7 +296,8 @@ class _Propagate(torch.autograd.Function):
             adjacency = graph.adjacency
             width, width_in = layer.w1.shape
             count, parts = len(rows.rows), _PARTS
-            g_own = n.new_empty(count, width_in)
+            # a row's own vector is read for the last time before its gradient is written
+            g_own = x if number and rows.complete else n.new_empty(count, width_in)
             g_w1, g_w2 = (n.new_zeros(parts, width, width_in) for _ in range(2))
             g_b1, g_b2 = (n.new_zeros(parts, 1, width) for _ in range(2))
             _backward(

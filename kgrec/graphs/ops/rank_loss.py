@@ -113,7 +113,11 @@ class _RankLoss(torch.autograd.Function):
     def forward(ctx: Any, position: Tensor, normalise: Sequence[bool], *layers: Tensor) -> tuple[Tensor, Tensor]:
         layers = tuple(x.contiguous() for x in layers)
         rows, count = len(layers[0]), len(position) // 3
-        y, square, scales = layers[0].new_zeros(count), layers[0].new_zeros(rows), layers[0].new_empty(len(layers), rows)
+        y, square, scales = (
+            layers[0].new_zeros(count),
+            layers[0].new_zeros(rows),
+            layers[0].new_empty(len(layers), rows),
+        )
         at = numpy_view(position)
         for x, flag, scale in zip(layers, normalise, scales, strict=True):
             _scale(numpy_view(x), flag, numpy_view(scale), numpy_view(square))
