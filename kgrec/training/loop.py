@@ -38,6 +38,8 @@ Batch = CFBatch | KGBatch
 #: steps of CUDA between two readings of the losses: reading one waits for the device, which is then idle until the next step
 #: has been prepared
 READ_EVERY = 32
+#: steps whose examples are looked up at once: rows far apart in memory, which several cores then wait for together
+LOOK_UP = 16
 
 
 class LoopSettings(Settings):
@@ -219,15 +221,17 @@ class Trainer:
             kind: torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch, kind)))
             for kind, n in self._examples(phase).items()
         }
-        orders = {kind: order.to(self.device) for kind, order in orders.items()}
+        examples = {
+            kind: self._look_up(kind, order.to(self.device), start, steps, phase) for kind, order in orders.items()
+        }
         with rows_read(self.model, optimizer) if self.group.world == 1 else nullcontext():
             for step in range(start, steps):
                 seed = derive_seed(self.seed, epoch, phase, step)
                 batches: list[Batch] = []
                 if phase in ("cf", "joint"):
-                    batches.append(self._cf_batch(orders["cf"], step, seed))
+                    batches.append(self._cf_batch(next(examples["cf"]), seed))
                 if phase in ("kg", "joint"):
-                    batches.append(self._kg_batch(orders["kg"], step, seed, phase))
+                    batches.append(self._kg_batch(next(examples["kg"]), seed))
                 optimizer.zero_grad(set_to_none=True)
                 terms, values = self._backward(batches, seed)
                 last = step == steps - 1
@@ -287,21 +291,28 @@ class Trainer:
             sizes["kg"] = len(self.triples)
         return sizes
 
-    def _cf_batch(self, order: Tensor, step: int, seed: int) -> CFBatch:
-        size = self.settings.train_batch_size
-        chosen = order[step * size : (step + 1) * size]
-        users = self.data.train_users[chosen]
-        return CFBatch(users, self.data.train_items[chosen], self.negative_items.draw(users, seed))
+    def _look_up(self, kind: str, order: Tensor, start: int, steps: int, phase: str) -> Iterator[tuple[Tensor, ...]]:
+        """Columns of the examples of the steps ``start..steps - 1``, one step after the other. shape of each: (B,)"""
+        data, size = self.data, self.settings.train_batch_size
+        columns: tuple[Tensor, ...] = data.train_users, data.train_items
+        if kind == "kg":
+            columns, size = (data.heads, data.rels, data.tails), self.settings.kg_batch_size or size
+        for first in range(start, steps, LOOK_UP):
+            chosen = torch.arange(first * size, min(first + LOOK_UP, steps) * size, device=order.device)
+            # in the joint schedule there may be more collaborative steps than triples: begin again
+            chosen = order[
+                chosen % len(order) if phase == "joint" and kind == "kg" else chosen[: len(order) - first * size]
+            ]
+            chosen = self.triples[chosen] if kind == "kg" else chosen
+            yield from zip(*(column[chosen].split(size) for column in columns), strict=True)
 
-    def _kg_batch(self, order: Tensor, step: int, seed: int, phase: str) -> KGBatch:
-        size = self.settings.kg_batch_size or self.settings.train_batch_size
-        position = torch.arange(step * size, (step + 1) * size, device=order.device)
-        # in the joint schedule there may be more collaborative steps than triples: begin again
-        position = position % len(order) if phase == "joint" else position[: len(order) - step * size]
-        chosen = self.triples[order[position]]
-        heads, tails = self.data.heads[chosen], self.data.tails[chosen]
-        negatives = self.negative_tails.draw(heads, tails, seed)
-        return KGBatch(heads, self.data.rels[chosen], tails, negatives)
+    def _cf_batch(self, examples: tuple[Tensor, ...], seed: int) -> CFBatch:
+        users, items = examples
+        return CFBatch(users, items, self.negative_items.draw(users, seed))
+
+    def _kg_batch(self, examples: tuple[Tensor, ...], seed: int) -> KGBatch:
+        heads, rels, tails = examples
+        return KGBatch(heads, rels, tails, self.negative_tails.draw(heads, tails, seed))
 
 
 def cut(batch: Batch, number: int, slices: int) -> tuple[Batch, float]:
