@@ -297,12 +297,11 @@ class Trainer:
         columns: tuple[Tensor, ...] = data.train_users, data.train_items
         if kind == "kg":
             columns, size = (data.heads, data.rels, data.tails), self.settings.kg_batch_size or size
+        # in the joint schedule there may be more collaborative steps than triples: begin again
+        repeats = phase == "joint" and kind == "kg"
         for first in range(start, steps, LOOK_UP):
-            chosen = torch.arange(first * size, min(first + LOOK_UP, steps) * size, device=order.device)
-            # in the joint schedule there may be more collaborative steps than triples: begin again
-            chosen = order[
-                chosen % len(order) if phase == "joint" and kind == "kg" else chosen[: len(order) - first * size]
-            ]
+            place = torch.arange(first * size, min(first + LOOK_UP, steps) * size, device=order.device)
+            chosen = order[place % len(order) if repeats else place[: len(order) - first * size]]
             chosen = self.triples[chosen] if kind == "kg" else chosen
             yield from zip(*(column[chosen].split(size) for column in columns), strict=True)
 
