@@ -10,6 +10,8 @@ The first form writes synthetic catalogues as published files (``benchmarks/cata
 (VmHWM). The smallest size runs once before, so that nothing is compiled while the clock runs. Encoders are linear maps of
 tiny pictures, and KGAT with one layer stands for the models.
 
+What takes less than a second and finds nothing of an earlier run is run three times, and the least counts.
+
 Size is the number of interactions; users, items, people and facts grow alike. To each series belongs the best
 
     t(n) = a + b (n log n)^q,    a, b >= 0
@@ -54,6 +56,8 @@ STAGES = (
 )  # fmt: skip
 #: series beside the stages: one epoch of the train stage, one step, opening the graph as files
 PARTS = ("epoch", "open")
+#: stages that keep nothing from one run to the next
+STATELESS = ("interactions", "link", "kg", "split", "graph", "evaluate", "publish", "report")
 #: users of the validation part, that the train stage is not about ranking
 VALID_USERS = 50
 
@@ -195,6 +199,8 @@ def run_size(interactions: int, folder: Path, wanted: set[str], told: Callable[[
     items = 0
     for word in STAGES[: last + 1]:
         found = measure(word, folder)
+        if word in STATELESS and found["seconds"] < 1:
+            found = min([found, measure(word, folder), measure(word, folder)], key=lambda one: one["seconds"])
         report = json.loads((folder / f"artifacts/{STAGES.index(word) + 1:02d}_{word}/report.json").read_text())[
             "metrics"
         ]
@@ -246,7 +252,7 @@ def conclude(points: list[Point], tolerance: float, picture: Path) -> bool:
         fast = [
             what
             for what, one, value in (("time", by_time, found[-1].seconds), ("memory", by_memory, found[-1].peak))
-            if one.q > tolerance and one.b * work**one.q > 0.2 * value
+            if round(one.q, 2) > tolerance and one.b * work**one.q > 0.2 * value
         ]
         good &= not fast
         verdict = f"{' and '.join(fast)} faster than n log n" if fast else "at most n log n"
