@@ -179,15 +179,15 @@ def predict(
     vectors = 4 * 4 * WIDTH * nodes  # weights, gradient, two moments
     #: share of the edges whose head is a user or an item; every other triple of the catalogue is about an item
     share = (2 * interactions + triples / 2) / edges
-    lists = (68 + 24 * share) * edges
+    lists = (24 + 16 * share) * edges  # of a mapped graph
     return {
-        "graph": 48 * edges + 16 * interactions + 24 * triples + 2 * features,
+        "graph": max(48 * edges, 24 * edges + 2 * features) + 16 * interactions + 24 * triples,
         "files": 40 * edges + 16 * interactions + 24 * nodes + 16 * 16 * items + features,
         "write files": max(60 * edges + 16 * nodes, 24 * edges + 3 * features),
         "open files": 0,
         "full graph": vectors + lists + 12 * WIDTH * (users + items),
-        "sampled": vectors / ranks + lists + 20 * edges,
-        "rank": 8 * WIDTH * (users + items) + 48 * interactions + 8 * min(2**25, RANKED * items),
+        "sampled": vectors / ranks + lists + 2 * edges,
+        "rank": 8 * WIDTH * (users + items) + 32 * interactions + 8 * min(2**25, RANKED * items),
     }
 
 
