@@ -322,7 +322,9 @@ def work(folder: Path | str, host: str, count: int) -> FetchReport:
         return fetch_all(subjects, [Links({host})], store, settings, usable=lambda found: "")
 
 
-PROGRAM = "import sys; from tests.media.web.test_run import work; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
+# a shell that starts the tests in the background has them ignore interrupts, and their children with them
+PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+PROGRAM += "import sys; from tests.media.web.test_run import work; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
 
 
 def start(folder: Path, server: BadServer, count: int) -> subprocess.Popen[bytes]:
