@@ -81,8 +81,7 @@ class KGAttention:
             for number, (low, high) in enumerate(pairwise(at)):
                 first = number * _BLOCK
                 within = (pair[low - start : high - start] - first).to(torch.int32)
-                edge = order[low:high]
-                edge = edge.to(torch.int32) if len(rels) < 2**31 else edge.clone()
+                edge = order[low:high].to(torch.int32 if len(rels) < 2**31 else torch.int64)
                 self._blocks.append(_Block(r, nodes[first : first + _BLOCK], within, tails[low:high], edge))
 
     @torch.no_grad()

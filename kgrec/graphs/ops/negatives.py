@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kgrec.graphs.ops.adjacency import _indptr
 from kgrec.graphs.ops.arrays import numpy_view
 from kgrec.graphs.ops.bi_interaction import _U, _hash
 
@@ -97,16 +98,14 @@ class _Known:
     """Sorted distinct values of each row, in compressed rows, and as bits where there are few enough."""
 
     def __init__(self, rows: Tensor, values: Tensor, n_rows: int, n_values: int) -> None:
-        rows, values = rows.cpu(), values.cpu().to(torch.int32)
+        rows, values = rows.cpu(), values.cpu().to(torch.int32, copy=True)
         if bool((rows[1:] < rows[:-1]).any()):
             order = torch.argsort(rows)
             rows, values = rows[order], values[order]
-        indptr = np.zeros(n_rows + 1, np.int64)
-        np.cumsum(np.bincount(numpy_view(rows), minlength=n_rows), out=indptr[1:])
-        known, count = numpy_view(values).copy(), np.empty(n_rows, np.int64)
-        _sort_rows(indptr, known, count)
-        _close_gaps(indptr, known, count)
-        self.indptr, self.values = torch.from_numpy(indptr), torch.from_numpy(known[: indptr[-1]].copy())
+        self.indptr, count = _indptr(rows, n_rows), np.empty(n_rows, np.int64)
+        _sort_rows(numpy_view(self.indptr), numpy_view(values), count)
+        _close_gaps(numpy_view(self.indptr), numpy_view(values), count)
+        self.values = values[: int(self.indptr[-1])].clone()
         words = -(-n_values // 32)
         fits = 4 * n_rows * words <= BITMAP_BYTES
         self._bits = np.zeros((n_rows if fits else 0, words), dtype=np.uint32)

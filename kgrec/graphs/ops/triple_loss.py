@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from kgrec.graphs.ops.arrays import numpy_view
 from kgrec.graphs.ops.gather import gather_rows
+from kgrec.graphs.ops.rank_loss import _losses
 
 #: columns whose gradients one thread adds up
 _COLUMNS = 16
@@ -25,19 +26,16 @@ _kernel = numba.njit(parallel=True, nogil=True, cache=True, error_model="numpy",
 
 
 @_kernel
-def _losses(x, relation, rels, loss, slope, square):
-    """Of every triple the loss, its derivative, and the squared length of its three rows."""
-    for b in numba.prange(len(loss)):
+def _differences(x, relation, rels, y, square):
+    """Of every triple ``g(h, r, t) - g(h, r, t')``, and the squared length of its three rows."""
+    for b in numba.prange(len(y)):
         head, tail, false, e = x[3 * b], x[3 * b + 1], x[3 * b + 2], relation[rels[b]]
-        y = lengths = x.dtype.type(0)
+        difference = lengths = x.dtype.type(0)
         for j in range(x.shape[1]):
             there, near, far = head[j] + e[j], tail[j], false[j]
-            y += (there - near) * (there - near) - (there - far) * (there - far)
+            difference += (there - near) * (there - near) - (there - far) * (there - far)
             lengths += head[j] * head[j] + near * near + far * far
-        small = np.exp(-abs(y))
-        loss[b] = max(y, x.dtype.type(0)) + np.log1p(small)
-        slope[b] = (x.dtype.type(1) if y >= 0 else small) / (x.dtype.type(1) + small)
-        square[b] = lengths
+        y[b], square[b] = difference, lengths
 
 
 @_kernel
@@ -69,8 +67,9 @@ class _TripleLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, relation: Tensor, rels: Tensor) -> tuple[Tensor, Tensor]:
         x, relation = x.contiguous(), relation.contiguous()
-        loss, slope, square = x.new_empty(3, len(rels))
-        _losses(*map(numpy_view, (x, relation, rels, loss, slope, square)))
+        y, loss, slope, square = x.new_empty(4, len(rels))
+        _differences(*map(numpy_view, (x, relation, rels, y, square)))
+        _losses(*map(numpy_view, (y, loss, slope)))
         ctx.save_for_backward(x, relation, rels, slope)
         return loss.mean(), square.sum() / (2 * len(rels))
 
